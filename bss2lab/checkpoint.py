@@ -1,0 +1,145 @@
+"""Checkpoints: one safetensors file whose header carries the rest as JSON. Written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+import safetensors.numpy
+
+from bss2lab.chip import Chip, ChipProfile
+from bss2lab.errors import CheckpointError, complain
+from bss2lab.learners import BatchResult
+from bss2lab.results import Epoch, versions
+from bss2lab.settings import FREE_TO_CHANGE, TrainConfig
+from bss2lab.storage import write_atomically
+from bss2lab.version import NUMERICS
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+FILE = "checkpoint.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a run stands: everything but the arrays.
+
+    Attributes:
+        epochs: records of the finished epochs.
+        batch: batches done in the epoch after those.
+        seconds: time spent in that epoch so far.
+        sums: its sums so far.
+    """
+
+    epochs: list[Epoch]
+    batch: int
+    seconds: float
+    sums: BatchResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A checkpoint read back."""
+
+    path: Path
+    config: TrainConfig
+    profile: ChipProfile | None
+    position: Position
+    state: dict[str, ndarray]
+
+
+def save(path: Path, config: TrainConfig, chip: Chip | None, position: Position, state: dict[str, ndarray]) -> None:
+    """Write a checkpoint.
+
+    Random states need no room in it: every draw is a function of (seed, epoch, batch).
+
+    Raises:
+        OSError: if it cannot be written; an older checkpoint is then still whole.
+    """
+    header = {
+        "format": FORMAT,
+        "numerics": NUMERICS,
+        "versions": versions(),
+        "config": config.model_dump(),
+        "chip": None if chip is None else {"seed": chip.seed, "profile": chip.profile.model_dump()},
+        "position": asdict(position),
+    }
+    text = json.dumps(header, allow_nan=False)
+    write_atomically(path, safetensors.numpy.save(state, metadata={"bss2lab": text}))
+
+
+def load(path: Path, config: TrainConfig | None = None, chip: Chip | None = None) -> Loaded:
+    """Read a checkpoint back, trusting nothing in it.
+
+    Args:
+        path: the file.
+        config: the configuration it must belong to (epochs and threads may differ); None: any.
+        chip: the chip it must belong to; looked at only together with ``config``.
+
+    Raises:
+        CheckpointError: if the file is damaged, or belongs to another configuration, chip or numerics version.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})["bss2lab"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {header['format']}")
+        saved = TrainConfig(**header["config"])
+        profile = None if header["chip"] is None else ChipProfile(**header["chip"]["profile"])
+        position = _position(header["position"])
+    except FileNotFoundError:
+        text = complain("checkpoint", expected="a file", got=f"nothing at {path}", fix="train with --save first")
+        raise CheckpointError(text) from None
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise misfit(path, error) from None
+    if header["numerics"] != NUMERICS:
+        want, got = f"numerics version {NUMERICS}", header["numerics"]
+        fix = "finish the run with the version that began it, or start a new folder"
+        raise CheckpointError(complain(str(path), expected=want, got=got, fix=fix))
+    if config is not None:
+        _check_same(path, saved, config, profile, chip)
+    return Loaded(path, saved, profile, position, state)
+
+
+def misfit(path: Path, reason: object) -> CheckpointError:
+    """Return the error for a file that is no whole checkpoint of this program."""
+    detail = " ".join(str(reason).split())[:300] or type(reason).__name__
+    fix = "delete it and train again, or choose another folder"
+    return CheckpointError(complain(str(path), expected="a whole checkpoint of bss2lab", got=detail, fix=fix))
+
+
+def refuse_overwriting(path: Path) -> None:
+    """Raise the error for starting afresh where a checkpoint lies."""
+    fix = "pass --resume to go on with it, or choose another folder"
+    raise CheckpointError(complain("save folder", expected="one without a checkpoint", got=path, fix=fix))
+
+
+def _position(fields: dict[str, Any]) -> Position:
+    epochs = [Epoch(**e) for e in fields["epochs"]]
+    batch, seconds = int(fields["batch"]), float(fields["seconds"])
+    if batch < 0 or [e.epoch for e in epochs] != list(range(1, len(epochs) + 1)):
+        raise ValueError("impossible position in the run")
+    return Position(epochs, batch, seconds, BatchResult(**fields["sums"]))
+
+
+def _check_same(
+    path: Path, saved: TrainConfig, config: TrainConfig, profile: ChipProfile | None, chip: Chip | None
+) -> None:
+    before, now = saved.model_dump(), config.model_dump()
+    changed = [k for k in now if before[k] != now[k] and k not in FREE_TO_CHANGE]
+    if changed:
+        got = ", ".join(f"{k}={before[k]!r} in the checkpoint, {now[k]!r} asked for" for k in changed)
+        fix = "resume with the same settings, or choose another folder"
+        raise CheckpointError(complain(str(path), expected="the same configuration", got=got, fix=fix))
+    if chip is not None and profile != chip.profile:
+        assert profile is not None
+        own, other = chip.profile.model_dump(), profile.model_dump()
+        got = ", ".join(f"{k}={other[k]!r} in the checkpoint, {own[k]!r} now" for k in own if own[k] != other[k])
+        fix = "restore the profile's file, or choose another folder"
+        raise CheckpointError(complain(str(path), expected="the same chip profile", got=got, fix=fix))

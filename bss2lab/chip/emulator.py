@@ -1,0 +1,335 @@
+"""The emulated chip. Everything that comes out of it is emulated, not measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bss2lab import dynamics
+from bss2lab.chip.limits import check_silenced, check_weights
+from bss2lab.chip.mismatch import Mismatch, draw
+from bss2lab.chip.profile import ChipProfile, load_profile
+from bss2lab.chip.spec import NEURONS, SPEC, TIMESTAMP_US
+from bss2lab.errors import InputError, complain
+from bss2lab.kernels import analog
+from bss2lab.quantize import CADC_MV_PER_LSB
+from bss2lab.types import Recording, Spikes, Weights
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, Int64, UInt8
+    from numpy import ndarray
+
+NEVER_MV = np.float32(1e9)
+"""A threshold no membrane reaches: spiking switched off."""
+
+_NEVER = 2**62
+_READOUT_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """Weights written to a chip: what each synapse does to the membrane behind it.
+
+    Attributes:
+        n_hidden, n_output: size of the layers; hidden neurons are 0 … n_hidden − 1, output neurons the last.
+        input_rows: mV/µs per spike of an input row, [row, neuron].
+        routed_rows: mV/µs per spike of an on-chip neuron, [source, neuron].
+    """
+
+    n_hidden: int
+    n_output: int
+    input_rows: Float32[ndarray, "i n"]
+    routed_rows: Float32[ndarray, "n n"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawRecording:
+    """Digitised membranes of all 256 neurons as they leave the chip.
+
+    Attributes:
+        cadc: uint8 [batch, sample, 256]; sample 0 precedes the input, model step ``t`` is sample ``t + 2``.
+        fired: uint8 [batch, sample, 256]: spikes since the sample before.
+    """
+
+    cadc: UInt8[ndarray, "b t n"]
+    fired: UInt8[ndarray, "b t n"]
+
+
+FIRST_SAMPLE = 2
+"""Entry of ``RawRecording`` that stands for the end of model step 0 (0: baseline, 1: end of step −1)."""
+
+
+class Chip:
+    """One emulated BrainScaleS-2 chip: 256 analog neurons with signed 6-bit synapses and a column ADC.
+
+    ``Chip(seed=7)`` is always the same chip. Mismatch belongs to the chip; trial-to-trial noise is drawn from
+    the seed handed to each run.
+
+    Args:
+        seed: the chip's number, ≥ 0.
+        profile: name of a profile, path of a JSON file, or a ``ChipProfile``.
+    """
+
+    def __init__(self, seed: int = 0, profile: str | ChipProfile = "calibrated") -> None:
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+            want = "an integer 0 … 2^32 − 1"
+            raise InputError(complain("chip seed", expected=want, got=repr(seed), fix="number your chips from 0"))
+        self.seed = int(seed)
+        self.profile = load_profile(profile) if isinstance(profile, str) else profile
+        self.mismatch = draw(self.profile, self.seed)
+        self.step_us = self.profile.cadc_period_us / self.profile.substeps
+        self._parameters = _parameter_table(self.profile, self.mismatch, self.step_us)
+        gains = self.mismatch
+        self._input_gain = gains.input_gain_exc.astype(np.float32), gains.input_gain_inh.astype(np.float32)
+        self._routed_gain = gains.routed_gain_exc.astype(np.float32), gains.routed_gain_inh.astype(np.float32)
+        self._delays = gains.input_delay_us.astype(np.float32), gains.routed_delay_us.astype(np.float32)
+
+    def __repr__(self) -> str:
+        return f"Chip(seed={self.seed}, profile={self.profile.name!r}) [emulated]"
+
+    # --- running -------------------------------------------------------------------------------------------
+
+    def run(
+        self, weights: Weights, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None
+    ) -> Recording:
+        """Run every sample from rest and record it (samples are far enough apart not to meet).
+
+        Args:
+            weights: integers −63 … 63, hidden [input, hidden] and output [hidden, output].
+            spikes: input spike trains of at most 256 units.
+            seed: seed of the trial-to-trial noise.
+            silenced: hidden neurons that must not fire, bool [hidden].
+
+        Returns:
+            CADC samples at the end of every model step, and spikes with 8 ns time stamps.
+
+        Raises:
+            InputError: if the network does not fit the chip or the input does not fit the network.
+        """
+        program = self.write(weights)
+        self._check_input(weights, spikes)
+        n_steps = self.samples_in(spikes.duration_us)
+        index = np.arange(len(spikes))
+        most = int(program.n_hidden * (n_steps + 1) * self.profile.substeps)
+        events = np.empty((len(spikes), most), np.float32), np.empty((len(spikes), most), np.int16)
+        raw, counts = self._emulate(program, spikes, index, seed=seed, silenced=silenced, events=events)
+        hidden, output = slice(0, program.n_hidden), slice(NEURONS - program.n_output, NEURONS)
+        return Recording(
+            hidden_lsb=raw.cadc[:, FIRST_SAMPLE:, hidden],
+            output_lsb=raw.cadc[:, FIRST_SAMPLE:, output],
+            hidden_baseline_lsb=raw.cadc[:, 0, hidden],
+            output_baseline_lsb=raw.cadc[:, 0, output],
+            hidden_fired=raw.fired[:, FIRST_SAMPLE:, hidden],
+            hidden_spikes=self._events(*events, counts, program.n_hidden, n_steps),
+        )
+
+    def write(self, weights: Weights) -> Program:
+        """Write weights to the synapses; refuses what the chip cannot hold.
+
+        Raises:
+            InputError: non-integer weights, weights beyond ±63, more inputs or neurons than the chip has.
+        """
+        check_weights(weights)
+        hidden, output = (np.ascontiguousarray(w, dtype=np.int8) for w in weights)
+        program = Program(
+            hidden.shape[1], output.shape[1],
+            np.zeros((NEURONS, NEURONS), np.float32), np.zeros((NEURONS, NEURONS), np.float32),
+        )  # fmt: skip
+        analog.program_synapses(hidden, *self._input_gain, 0, program.input_rows)
+        analog.program_synapses(output, *self._routed_gain, NEURONS - output.shape[1], program.routed_rows)
+        return program
+
+    def record(
+        self,
+        program: Program,
+        spikes: Spikes,
+        index: Int64[ndarray, "b"],
+        *,
+        seed: int,
+        silenced: Bool[ndarray, "hidden"] | None = None,
+    ) -> RawRecording:
+        """Run the samples named by ``index`` and return the raw recording (the trainer's fast path).
+
+        ``spikes`` may hold a whole data set. Weights were checked when written; input was checked when encoded.
+        """
+        return self._emulate(program, spikes, index, seed=seed, silenced=silenced)[0]
+
+    def membranes(
+        self, weights: Weights, spikes: Spikes, *, seed: int
+    ) -> tuple[Float32[ndarray, "steps"], Float32[ndarray, "b steps n"]]:
+        """Return the true membranes at every fine step: what no real experimenter sees of 256 neurons at once.
+
+        Returns:
+            Time in µs, shape [steps], and membranes in mV, shape [batch, steps, 256].
+        """
+        program = self.write(weights)
+        self._check_input(weights, spikes)
+        n_fine = (self.samples_in(spikes.duration_us) + 1) * self.profile.substeps
+        membranes = np.empty((len(spikes), n_fine + 1, NEURONS), np.float32)
+        self._emulate(program, spikes, np.arange(len(spikes)), seed=seed, membranes=membranes)
+        time_us = self._start_us + self.step_us * np.arange(n_fine + 1)
+        return time_us.astype(np.float32), membranes
+
+    def classify(
+        self, program: Program, spikes: Spikes, *, seed: int
+    ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
+        """Run every sample from rest; the output neuron with the highest sample above its baseline wins.
+
+        Args:
+            program: weights written to this chip.
+            spikes: input.
+            seed: seed of the trial-to-trial noise.
+
+        Returns:
+            Class decided for each sample, and its number of hidden spikes.
+        """
+        return self._decide(program, spikes, seed, None, None)
+
+    def infer(
+        self,
+        program: Program,
+        spikes: Spikes,
+        *,
+        seed: int,
+        separation_us: float = SPEC["separation"].value,
+        reset_after_us: float = SPEC["reset_after"].value,
+    ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
+        """Fast inference: classify one image per ``separation_us``, with the artificial reset.
+
+        Every image starts from the reset state; ``reset_after_us`` after its first spike the membranes are
+        reset and the synaptic currents clamped. Only samples taken before the reset count for the decision.
+
+        Args:
+            program: weights written to this chip.
+            spikes: input, of which only what comes before the reset can matter.
+            seed: seed of the trial-to-trial noise.
+            separation_us, reset_after_us: time per image and time to the reset, µs.
+
+        Returns:
+            Class decided for each sample, and its number of hidden spikes.
+
+        Raises:
+            InputError: if the reset does not come within the time per image.
+        """
+        p = self.profile
+        n_periods = int(np.ceil(separation_us / p.cadc_period_us - 1e-6))
+        reset_step = int(np.floor((reset_after_us - self._start_us) / self.step_us + 1e-6))
+        if not p.substeps <= reset_step <= n_periods * p.substeps:
+            want = f"{self._start_us + p.cadc_period_us:g} µs … the separation of {separation_us:g} µs"
+            raise InputError(complain("reset_after_us", expected=want, got=reset_after_us, fix="choose another"))
+        return self._decide(program, spikes, seed, n_periods, reset_step)
+
+    def _decide(
+        self, program: Program, spikes: Spikes, seed: int, n_periods: int | None, reset_step: int | None
+    ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
+        decisions, counts = np.empty(len(spikes), np.int64), np.empty(len(spikes), np.int64)
+        first = FIRST_SAMPLE if reset_step is None else 1
+        last = None if reset_step is None else reset_step // self.profile.substeps + 1
+        for start in range(0, len(spikes), _READOUT_BATCH):
+            part = slice(start, min(start + _READOUT_BATCH, len(spikes)))
+            raw, counts[part] = self._emulate(
+                program, spikes, np.arange(part.start, part.stop), seed=seed, n_periods=n_periods,
+                reset_step=reset_step, outputs_only=True,
+            )  # fmt: skip
+            outputs = raw.cadc[:, :, NEURONS - program.n_output :]
+            peak = outputs[:, first:last].max(axis=1).astype(np.int16)
+            decisions[part] = (peak - outputs[:, 0]).argmax(axis=1)
+        return decisions, counts
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    @property
+    def _start_us(self) -> float:
+        return self.profile.readout_lag_us - self.profile.cadc_period_us
+
+    def samples_in(self, duration_us: float) -> int:
+        """Number of CADC samples that cover ``duration_us`` after the read-out lag."""
+        return int(np.ceil(duration_us / self.profile.cadc_period_us - 1e-6))
+
+    def _check_input(self, weights: Weights, spikes: Spikes) -> None:
+        if spikes.n_units != weights.hidden.shape[0]:
+            want = f"{weights.hidden.shape[0]} units, one per row of the hidden weights"
+            raise InputError(complain("input spikes", expected=want, got=spikes.n_units, fix="match the two"))
+
+    def _emulate(
+        self,
+        program: Program,
+        spikes: Spikes,
+        index: Int64[ndarray, "b"],
+        *,
+        seed: int,
+        silenced: Bool[ndarray, "hidden"] | None = None,
+        n_periods: int | None = None,
+        reset_step: int | None = None,
+        outputs_only: bool = False,
+        events: tuple[ndarray, ndarray] | None = None,
+        membranes: Float32[ndarray, "b steps n"] | None = None,
+    ) -> tuple[RawRecording, Int64[ndarray, "b"]]:
+        batch = len(index)
+        from_reset = reset_step is not None
+        periods = self.samples_in(spikes.duration_us) + 1 if n_periods is None else n_periods
+        parameters = self._parameters.copy()
+        parameters[analog.THRESHOLD, program.n_hidden :] = NEVER_MV
+        if silenced is not None:
+            mask = check_silenced(silenced, program.n_hidden)
+            parameters[analog.THRESHOLD, : program.n_hidden][mask] = NEVER_MV
+        cadc = np.empty((batch, periods + 1, NEURONS), np.uint8)
+        fired = np.empty((0 if outputs_only else batch, periods + 1, NEURONS), np.uint8)
+        counts = np.empty(batch, np.int64)
+        event_time, event_unit = events or (np.empty((batch, 0), np.float32), np.empty((batch, 0), np.int16))
+        analog.emulate(
+            spikes.times_us, spikes.units, spikes.offsets, index,
+            program.input_rows, program.routed_rows, *self._delays, program.n_output <= NEURONS - analog.TAIL,
+            parameters.ravel(), np.float32(self._start_us), np.float32(self.step_us), periods,
+            self.profile.substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
+            outputs_only and program.n_output <= NEURONS - analog.TAIL,
+            cadc, fired, event_time, event_unit, counts,
+            np.empty((0, 0, NEURONS), np.float32) if membranes is None else membranes,
+        )  # fmt: skip
+        return RawRecording(cadc, fired), counts
+
+    def _events(
+        self, times: ndarray, units: ndarray, counts: Int64[ndarray, "b"], n_hidden: int, n_steps: int
+    ) -> Spikes:
+        """Pack spikes as events with 8 ns time stamps, sorted by time within each sample."""
+        stamped, fired_by = [], []
+        for b, count in enumerate(counts):
+            tick = np.floor(times[b, :count] / TIMESTAMP_US) * TIMESTAMP_US
+            order = np.argsort(tick, kind="stable")
+            stamped.append(np.maximum(tick[order], 0.0).astype(np.float32))
+            fired_by.append(units[b, :count][order])
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        duration = n_steps * self.profile.cadc_period_us + self.profile.readout_lag_us
+        empty_t, empty_u = np.empty(0, np.float32), np.empty(0, np.int16)
+        return Spikes(
+            np.concatenate([*stamped, empty_t]), np.concatenate([*fired_by, empty_u]), offsets, n_hidden, duration
+        )
+
+
+def _parameter_table(profile: ChipProfile, truth: Mismatch, step_us: float) -> Float32[ndarray, "parameter n"]:
+    """Fill the compiled core's parameter table: propagators over one fine step, potentials, noise, ADC."""
+    table = np.zeros((analog.N_PARAMETERS, NEURONS))
+    for j in range(NEURONS):
+        tau_mem, tau_exc, tau_inh = truth.tau_mem_us[j], truth.tau_syn_exc_us[j], truth.tau_syn_inh_us[j]
+        table[analog.MU, j] = dynamics.decay(step_us, tau_mem)
+        table[analog.ALPHA_EXC, j] = dynamics.decay(step_us, tau_exc)
+        table[analog.ALPHA_INH, j] = dynamics.decay(step_us, tau_inh)
+        table[analog.K_EXC, j] = dynamics.psp(step_us, tau_mem, tau_exc)
+        table[analog.K_INH, j] = dynamics.psp(step_us, tau_mem, tau_inh)
+    mu = table[analog.MU]
+    table[analog.REST] = (1 - mu) * truth.leak_mv
+    table[analog.RESET] = truth.reset_mv
+    table[analog.THRESHOLD] = truth.threshold_mv
+    table[analog.REFRACTORY] = truth.refractory_us / step_us
+    # Stationary noise of SD σ needs kicks of SD σ √(1 − μ²); the core draws them uniform in ±1, SD 1/√3.
+    kick = np.sqrt(3 * (1 - mu**2))
+    table[analog.NOISE] = profile.membrane_noise_mv * kick
+    table[analog.STATIONARY] = 1 / kick
+    table[analog.LOW], table[analog.HIGH] = profile.membrane_min_mv, profile.membrane_max_mv
+    table[analog.ADC_GAIN] = truth.cadc_gain / CADC_MV_PER_LSB
+    table[analog.ADC_OFFSET] = truth.cadc_offset_lsb
+    table[analog.START] = np.clip(truth.leak_mv, profile.membrane_min_mv, profile.membrane_max_mv)
+    table[analog.SPREAD] = profile.cadc_noise_lsb
+    return table.astype(np.float32)

@@ -1,0 +1,74 @@
+"""What fits on the chip, and the errors for what does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bss2lab.chip.spec import INPUTS, NEURONS
+from bss2lab.errors import InputError, complain
+from bss2lab.quantize import WEIGHT_MAX
+from bss2lab.types import Weights
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from numpy import ndarray
+
+
+def check_size(n_input: int, n_hidden: int, n_output: int) -> None:
+    """Refuse a feed-forward network that one chip cannot hold.
+
+    Raises:
+        InputError: more than 256 inputs, neurons in total, or sources per output neuron.
+    """
+    if n_input > INPUTS:
+        text = complain("network", expected=f"at most {INPUTS} inputs", got=n_input, fix="use a smaller image")
+        raise InputError(text)
+    if n_hidden + n_output > NEURONS:
+        want = f"at most {NEURONS} neurons in total"
+        got = f"{n_hidden} hidden + {n_output} output = {n_hidden + n_output}"
+        fix = f"use at most {NEURONS - n_output} hidden neurons"
+        raise InputError(complain("network", expected=want, got=got, fix=fix))
+
+
+def check_weights(weights: Weights) -> None:
+    """Refuse weights that the synapses cannot hold: wrong type, range, shape, or too large a network.
+
+    Raises:
+        InputError: with what was expected, what came and what to do.
+    """
+    for layer, w in zip(Weights._fields, weights, strict=True):
+        _check_layer(f"{layer} weights", np.asarray(w))
+    (n_input, n_hidden), (fan_in, n_output) = np.shape(weights.hidden), np.shape(weights.output)
+    if fan_in != n_hidden:
+        want = f"one row per hidden neuron, shape [{n_hidden}, outputs]"
+        raise InputError(complain("output weights", expected=want, got=f"[{fan_in}, {n_output}]", fix="transposed?"))
+    check_size(n_input, n_hidden, n_output)
+
+
+def _check_layer(what: str, w: ndarray) -> None:
+    if w.ndim != 2:
+        raise InputError(complain(what, expected="shape [source, neuron]", got=f"{w.ndim} axes", fix="reshape"))
+    if w.dtype.kind == "f" and not np.isfinite(w).all():
+        bad = int((~np.isfinite(w)).sum())
+        raise InputError(complain(what, expected="finite integers", got=f"{bad} NaN or infinite", fix="check training"))
+    if w.dtype.kind not in "iu":
+        raise InputError(complain(what, expected="integers", got=w.dtype, fix="round with quantize_weights(w, scale)"))
+    if w.size and (w.min() < -WEIGHT_MAX or w.max() > WEIGHT_MAX):
+        got = f"{w.min()} … {w.max()}"
+        want = f"−{WEIGHT_MAX} … {WEIGHT_MAX}"
+        raise InputError(complain(what, expected=want, got=got, fix="scale or clip with quantize_weights(w, scale)"))
+
+
+def check_silenced(silenced: Bool[ndarray, "n"], n_hidden: int) -> Bool[ndarray, "n"]:
+    """Return the mask of silenced neurons as it is, or say what is wrong with it.
+
+    Raises:
+        InputError: if it is not a boolean per hidden neuron.
+    """
+    mask = np.asarray(silenced)
+    if mask.dtype != np.bool_ or mask.shape != (n_hidden,):
+        got = f"{mask.dtype} of shape {list(mask.shape)}"
+        raise InputError(complain("silenced", expected=f"bool [{n_hidden}]", got=got, fix="one flag per hidden neuron"))
+    return mask

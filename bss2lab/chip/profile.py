@@ -1,0 +1,209 @@
+"""A chip profile: the nominal values and the spreads from which chips are drawn.
+
+A profile describes a population; a seed picks one chip from it (``mismatch.draw``). Three come with the
+package: ``calibrated`` (the default), ``uncalibrated`` and ``ideal``. A profile of your own is a JSON file
+with any of the fields below.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+
+from bss2lab.config import Config, Source, quantity
+from bss2lab.errors import InputError, complain
+from bss2lab.quantize import CADC_MV_PER_LSB, MODEL_UNIT_MV
+
+_CODE, _ELSE, _PAPER, _ASSUMED = Source.AUTHORS_CODE, Source.MEASURED, Source.PAPER, Source.ASSUMED
+
+
+class ChipProfile(Config):
+    """Every constant of the emulated chip. Frozen and validated; spreads are one standard deviation."""
+
+    name: str = "calibrated"
+
+    tau_mem_us: float = quantity(6.0, "membrane time constant", unit="µs", source=_CODE, gt=0.2, le=100)
+    tau_mem_cv: float = quantity(0.07, "its relative spread over neurons", source=_ELSE, ge=0, le=0.6)
+    tau_syn_exc_us: float = quantity(6.0, "excitatory synaptic time constant", unit="µs", source=_CODE, gt=0.2, le=100)
+    tau_syn_inh_us: float = quantity(6.0, "inhibitory synaptic time constant", unit="µs", source=_CODE, gt=0.2, le=100)
+    tau_syn_cv: float = quantity(0.045, "relative spread of both", source=_ELSE, ge=0, le=0.6)
+
+    leak_lsb: float = quantity(80.0, "leak potential", unit="LSB", source=_CODE, ge=0, le=255)
+    leak_sd_mv: float = quantity(6.0, "its spread", unit="mV", source=_ELSE, ge=0, le=300)
+    reset_lsb: float = quantity(80.0, "reset potential", unit="LSB", source=_CODE, ge=0, le=255)
+    reset_sd_mv: float = quantity(6.0, "its spread", unit="mV", source=_ELSE, ge=0, le=300)
+    threshold_lsb: float = quantity(150.0, "firing threshold", unit="LSB", source=_CODE, ge=0, le=255)
+    threshold_sd_mv: float = quantity(6.0, "its spread", unit="mV", source=_ELSE, ge=0, le=300)
+    threshold_leak_correlation: float = quantity(
+        0.0,
+        "correlation of threshold and leak over neurons",
+        source=_ASSUMED,
+        ge=-1,
+        le=1,
+        why="calibrating each against its own target leaves independent residuals",
+    )
+
+    refractory_us: float = quantity(2.0, "refractory time", unit="µs", source=_CODE, ge=0, le=100)
+    refractory_cv: float = quantity(
+        0.05,
+        "its relative spread",
+        source=_ASSUMED,
+        ge=0,
+        le=0.6,
+        why="not published; of the order of the other time constants",
+    )
+
+    capacitance_pf: float = quantity(2.4, "membrane capacitance", unit="pF", source=_ELSE, gt=0, le=100)
+    synapse_na: float = quantity(
+        2.58,
+        "peak synaptic current per unit of weight",
+        unit="nA",
+        source=_ASSUMED,
+        gt=0,
+        le=100,
+        why="makes the authors' scale of 240 weight units per threshold reproduce the model's PSP",
+    )
+    psp_gain_cv: float = quantity(
+        0.16,
+        "relative spread of the PSP height over neurons, excitatory and inhibitory drawn apart; "
+        "it contains the spread of the capacitance",
+        source=_ELSE,
+        ge=0,
+        le=0.6,
+    )
+    synapse_cv: float = quantity(
+        0.07,
+        "relative gain spread from synapse to synapse",
+        source=_ASSUMED,
+        ge=0,
+        le=0.6,
+        why="not published; 5 to 10 % is usual for minimum-size current sources",
+    )
+    delay_us: float = quantity(1.0, "delay from a spike to its synaptic current", unit="µs", source=_ELSE, ge=0, le=20)
+    delay_sd_us: float = quantity(0.1, "its spread over sources", unit="µs", source=_ELSE, ge=0, le=5)
+
+    membrane_noise_mv: float = quantity(2.0, "membrane noise", unit="mV", source=_ELSE, ge=0, le=100)
+    membrane_min_mv: float = quantity(
+        0.0,
+        "lower saturation of the membrane",
+        unit="mV",
+        source=_ASSUMED,
+        ge=-500,
+        le=600,
+        why="the supply rail, which is also the CADC's zero",
+    )
+    membrane_max_mv: float = quantity(
+        1200.0,
+        "upper saturation of the membrane",
+        unit="mV",
+        source=_ASSUMED,
+        ge=600,
+        le=2000,
+        why="the supply rail, which is also the CADC's full scale",
+    )
+
+    cadc_period_us: float = quantity(
+        1.7, "time between two samples of a membrane", unit="µs", source=_PAPER, gt=0.1, le=100
+    )
+    cadc_offset_sd_lsb: float = quantity(3.0, "offset spread over ADC channels", unit="LSB", source=_CODE, ge=0, le=60)
+    cadc_gain_cv: float = quantity(
+        0.02,
+        "relative gain spread over ADC channels",
+        source=_ASSUMED,
+        ge=0,
+        le=0.3,
+        why="not published; below the resolution of the published trace calibration",
+    )
+    cadc_noise_lsb: float = quantity(2.0, "read-out noise of one sample", unit="LSB", source=_ELSE, ge=0, le=60)
+
+    substeps: int = quantity(
+        4,
+        "fine steps of the emulation per CADC period",
+        source=_ASSUMED,
+        ge=1,
+        le=256,
+        why="spike times converge to 1e-3 of a time constant (tested)",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> ChipProfile:
+        if self.membrane_min_mv >= self.membrane_max_mv:
+            raise ValueError(f"membrane_min_mv below membrane_max_mv = {self.membrane_max_mv}")
+        return self
+
+    @property
+    def readout_lag_us(self) -> float:
+        """Time from the end of a model step to the CADC sample that stands for it, in µs.
+
+        Half a period (an input spike falls, on average, into the middle of its bin) plus the synaptic delay:
+        the chip's response is then as old at the sample as the model's at the end of the step.
+        """
+        return self.cadc_period_us / 2 + self.delay_us
+
+    @property
+    def synapse_mv_per_us(self) -> float:
+        """Rate at which one unit of weight moves the membrane, I/C in mV/µs."""
+        return self.synapse_na / self.capacitance_pf
+
+    def to_json(self) -> str:
+        """Return the profile as JSON text."""
+        return json.dumps(self.model_dump(), indent=2) + "\n"
+
+
+_IDEAL: dict[str, Any] = dict.fromkeys(
+    (name for name in ChipProfile.model_fields if name.endswith(("_cv", "_sd_mv", "_sd_us"))), 0.0
+)
+
+PROFILES: dict[str, ChipProfile] = {
+    "calibrated": ChipProfile(),
+    # The published spread before calibration; nominal values are those of the calibrated chip [assumed: so
+    # that the two differ in their spread alone].
+    "uncalibrated": ChipProfile(
+        name="uncalibrated",
+        tau_mem_cv=0.10,
+        tau_syn_cv=0.35,
+        leak_sd_mv=73.0,
+        threshold_sd_mv=49.0,
+        reset_sd_mv=50.0,
+        threshold_leak_correlation=0.36,
+        cadc_offset_sd_lsb=10.0,
+    ),
+    "ideal": ChipProfile(
+        name="ideal",
+        **_IDEAL,
+        cadc_offset_sd_lsb=0.0,
+        membrane_noise_mv=0.0,
+        cadc_noise_lsb=0.0,
+        threshold_lsb=80.0 + MODEL_UNIT_MV / CADC_MV_PER_LSB,
+    ),
+}
+
+
+def load_profile(name: str) -> ChipProfile:
+    """Return a profile that comes with the package, or read one from a JSON file.
+
+    Args:
+        name: ``calibrated``, ``uncalibrated``, ``ideal``, or the path of a ``.json`` file.
+
+    Raises:
+        InputError: if there is no such profile, or the file cannot be used.
+    """
+    if name in PROFILES:
+        return PROFILES[name]
+    path = Path(name)
+    if path.suffix != ".json":
+        want = f"one of {', '.join(PROFILES)} or a .json file"
+        raise InputError(complain("profile", expected=want, got=repr(name), fix="choose one of them"))
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            complain(f"profile {name}", expected="readable JSON", got=error, fix="check the file")
+        ) from None
+    if not isinstance(fields, dict):
+        got = type(fields).__name__
+        raise InputError(complain(f"profile {name}", expected="a JSON object", got=got, fix="see ChipProfile's fields"))
+    return ChipProfile(**{"name": path.stem, **fields})

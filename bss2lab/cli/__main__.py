@@ -1,0 +1,7 @@
+"""``python -m bss2lab.cli``."""
+
+import sys
+
+from bss2lab.cli import main
+
+sys.exit(main())

@@ -1,0 +1,139 @@
+"""``bss2lab train``: one run, with progress on the terminal and a full record as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from bss2lab.cli.options import add_options, build, chosen
+from bss2lab.presets import PRESETS, published
+from bss2lab.results import Epoch, run_record, to_json
+from bss2lab.settings import TrainConfig
+from bss2lab.storage import write_atomically
+from bss2lab.train import Data, Progress, Run
+
+
+def add(commands: Any) -> None:
+    """Add the sub-command."""
+    p = commands.add_parser(
+        "train", help="train a network on the emulated chip, in software, or as an ANN",
+        description="Train the 256–246–10 network of Cramer et al. 2022. Ctrl-C stops after the batch and keeps "
+                    "the checkpoint; --resume goes on with it.",
+    )  # fmt: skip
+    p.add_argument("task", choices=("mnist", "fashion"), help="data set")
+    p.add_argument("--preset", choices=tuple(PRESETS), default="default", help="settings to start from")
+    p.add_argument("--save", type=Path, metavar="DIR", help="keep a checkpoint in this folder")
+    p.add_argument("--resume", action="store_true", help="go on with the checkpoint in --save DIR")
+    p.add_argument("--json", metavar="FILE", help="write the full record here (- for standard output)")
+    p.add_argument("--quiet", action="store_true", help="no progress bar, no table")
+    add_options(p.add_argument_group("settings"), TrainConfig, skip={"task"})
+    p.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; return 0, or 130 if stopped before the end."""
+    if arguments.resume and arguments.save is None:
+        print("bss2lab: --resume: expected --save DIR with a checkpoint, got no folder; name it", file=sys.stderr)
+        return 2
+    config = build(PRESETS[arguments.preset], chosen(arguments, TrainConfig))
+    if arguments.json not in (None, "-"):
+        write_atomically(Path(arguments.json), b"")  # a place that cannot be written to is found out now
+    training = Run(config, Data.load(config, progress=True), directory=arguments.save, resume=arguments.resume)
+    with _Interrupt() as interrupt, _Bar(config, training, hidden=arguments.quiet) as bar:
+        for epoch in training.fit(stop=interrupt.is_set, on_batch=bar.advance):
+            bar.epoch(epoch)
+    profile = training.chip.profile if training.chip else None
+    record = to_json(run_record(config, profile, training.epochs))
+    if arguments.json == "-":
+        sys.stdout.write(record)
+    elif arguments.json is not None:
+        write_atomically(Path(arguments.json), record.encode())
+    if not arguments.quiet:
+        print(summary(config, training.epochs), file=sys.stderr if arguments.json == "-" else sys.stdout)
+    if interrupt.is_set() and not training.finished:
+        kept = f"; go on with --resume --save {arguments.save}" if arguments.save else " (no --save: nothing kept)"
+        print(f"bss2lab: stopped in epoch {len(training.epochs) + 1}{kept}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def summary(config: TrainConfig, epochs: list[Epoch]) -> str:
+    """Return the results table of a run, beside the paper's number."""
+    where = {
+        "itl": "emulated chip, in the loop",
+        "software": "software",
+        "transfer": "software, tested on the emulated chip",
+        "ann": "ReLU ANN",
+    }[config.mode]
+    name = "validation" if config.validation else "test"
+    lines = [
+        f"\n16×16 {config.task}, 256–{config.n_hidden}–10, {where}",
+        f"{'epoch':>5}  {'loss':>8}  {'train %':>8}  {name + ' %':>12}  {'spikes/image':>12}  {'s':>6}",
+    ]
+    shown = epochs if len(epochs) <= 20 else [*epochs[:3], *epochs[-10:]]
+    for e in shown:
+        lines.append(
+            f"{e.epoch:>5}  {e.loss:>8.4f}  {100 * e.train_accuracy:>8.2f}  {100 * e.held_out_accuracy:>12.2f}  "
+            f"{e.hidden_spikes_per_image:>12.1f}  {e.seconds:>6.2f}"
+        )
+    paper = published(config)
+    if paper is not None and epochs:
+        ours = 100 * epochs[-1].held_out_accuracy
+        lines.append(f"paper, 100 epochs: {paper.test:.1f} ± {paper.test_spread:.1f} % test; here: {ours:.2f} %")
+    return "\n".join(lines)
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C into a flag; the second ends the program as usual."""
+
+    def __enter__(self) -> threading.Event:
+        self._flag, self._previous = threading.Event(), None
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._catch)
+        return self._flag
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _catch(self, *_: object) -> None:
+        self._flag.set()
+        assert self._previous is not None
+        signal.signal(signal.SIGINT, self._previous)
+
+
+class _Bar:
+    """The progress bar: batches of the whole run, with the running figures behind it."""
+
+    def __init__(self, config: TrainConfig, training: Run, *, hidden: bool) -> None:
+        per_epoch = -(-len(training.data.train) // config.batch_size)
+        done = per_epoch * len(training.epochs)
+        self._bar = tqdm(
+            total=per_epoch * config.epochs, initial=done, unit="batch", disable=hidden, file=sys.stderr,
+            desc=f"{config.task} {config.mode}", mininterval=0.2, dynamic_ncols=True,
+        )  # fmt: skip
+        self._per_epoch = per_epoch
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def advance(self, progress: Progress) -> None:
+        """Show a batch."""
+        at = self._per_epoch * (progress.epoch - 1) + progress.batch
+        self._bar.update(at - self._bar.n)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Show an epoch's figures behind the bar."""
+        self._bar.set_postfix_str(
+            f"epoch {epoch.epoch}: {100 * epoch.held_out_accuracy:.2f} %, "
+            f"{epoch.hidden_spikes_per_image:.0f} spikes/image"
+        )

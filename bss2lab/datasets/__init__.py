@@ -1,0 +1,1 @@
+"""Data sets: find and check the files, prepare the images, turn them into spikes."""

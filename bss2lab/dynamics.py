@@ -1,0 +1,98 @@
+"""The equations. Every one stands here, once; reference loop, compiled kernels and chip all call these.
+
+The functions are pure and use operators alone, so the same line works on Python floats, NumPy arrays and
+torch tensors (with autograd), and compiles inside numba.
+
+======  ==========================================  ===========================================
+symbol  meaning                                     unit
+======  ==========================================  ===========================================
+V       membrane, leak at 0 and threshold at 1      1 (chip: mV)
+I       synaptic current                            1 per step (chip: mV/µs, i.e. current over C)
+S       spikes in a time bin, 0 or 1                1
+W       weight                                      1 (chip: integer −63 … 63)
+α       decay of I over one step, exp(−Δt/τ_s)      1
+μ       decay of V over one step, exp(−Δt/τ_m)      1
+β       steepness of the surrogate derivative       1
+Δt, h   model step (1.7 µs), fine step of the chip  µs
+τ_m τ_s membrane and synaptic time constants        µs
+λ_X     ∂loss/∂X, the adjoint of X                  –
+======  ==========================================  ===========================================
+
+Model (Cramer et al. 2022, discretised leaky integrate-and-fire with current-based synapses):
+
+    I[t+1] = α I[t] + Σ_j W_j S_j[t]
+    V[t+1] = μ V[t] + I[t+1] − S[t]           (the updated current enters: authors' code)
+    S[t]   = 1 if V[t] > 1 else 0
+    ∂S/∂V  = (β |V − 1| + 1)^−2               (see ``surrogate``)
+
+The reset term −S[t] counts as a constant in the derivative [assumed: the usual choice; differentiating
+through the reset makes surrogate gradients worse].
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+THRESHOLD = np.float32(1.0)
+"""Threshold of the model in its own unit. (Single precision, so that it never widens a kernel's arithmetic.)"""
+
+
+def decay(dt_us: float, tau_us: float) -> float:
+    """α or μ: what is left of a quantity with time constant ``tau_us`` after ``dt_us``."""
+    return math.exp(-dt_us / tau_us)
+
+
+def synaptic_current(I: Any, drive: Any, alpha: Any) -> Any:
+    """I[t+1] = α I[t] + Σ W S[t]; ``drive`` is the sum."""
+    return alpha * I + drive
+
+
+def membrane(V: Any, I: Any, S: Any, mu: Any) -> Any:
+    """V[t+1] = μ V[t] + I[t+1] − S[t]."""
+    return mu * V + I - S
+
+
+def fires(V: Any) -> Any:
+    """S[t]: does the membrane lie above the threshold?"""
+    return V > THRESHOLD
+
+
+def membrane_adjoint(lambda_next: Any, mu: Any, lambda_S: Any, dS_dV: Any) -> Any:
+    """λ_V[t] = μ λ_V[t+1] + λ_S[t] ∂S/∂V."""
+    return mu * lambda_next + lambda_S * dS_dV
+
+
+def current_adjoint(lambda_next: Any, alpha: Any, lambda_V: Any) -> Any:
+    """λ_I[t] = α λ_I[t+1] + λ_V[t]; the weight gradient is ∂L/∂W = Σ_t S[t] λ_I[t+1]."""
+    return alpha * lambda_next + lambda_V
+
+
+# --- the substrate's equations: continuous time, integrated exactly -------------------------------------
+#
+#     dV/dt = −(V − E_leak)/τ_m + (I_exc + I_inh)/C        dI/dt = −I/τ_s
+#
+# Over a step h without input the solution is linear in the state, with the factors below.
+
+
+def psp(t_us: float, tau_mem_us: float, tau_syn_us: float) -> float:
+    """Membrane response at ``t_us`` to a current of unit amplitude (1 mV/µs) that starts at 0, in mV.
+
+    t e^(−t/τ_m) (1 − e^(−x))/x with x = t (1/τ_s − 1/τ_m): the difference of exponentials, in a form that
+    also holds for τ_m = τ_s. It is both the closed-form post-synaptic potential and the propagator.
+    """
+    x = t_us * (1.0 / tau_syn_us - 1.0 / tau_mem_us)
+    ratio = -math.expm1(-x) / x if abs(x) > 1e-9 else 1.0 - 0.5 * x
+    return t_us * math.exp(-t_us / tau_mem_us) * ratio
+
+
+def membrane_exact(V: Any, rest: Any, mu: Any, I_exc: Any, k_exc: Any, I_inh: Any, k_inh: Any) -> Any:
+    """V(t + h) = μ V + (1 − μ) E_leak + κ_exc I_exc + κ_inh I_inh, with ``rest`` = (1 − μ) E_leak, κ = psp(h)."""
+    return mu * V + rest + k_exc * I_exc + k_inh * I_inh
+
+
+def threshold_crossing(V_before: Any, V_after: Any, V_threshold: Any) -> Any:
+    """Fraction of the step after which a line from ``V_before`` to ``V_after`` meets the threshold."""
+    return (V_threshold - V_before) / (V_after - V_before)

@@ -1,0 +1,32 @@
+"""One kind of error for everything a user can put right: what was expected, what came, how to mend it."""
+
+
+class Bss2Error(Exception):
+    """Base of the errors whose text is written for the user; the command line prints it without a traceback."""
+
+
+class InputError(Bss2Error, ValueError):
+    """A value handed to the library cannot be used."""
+
+
+class DataError(Bss2Error, OSError):
+    """A data file is missing, corrupt or of the wrong kind."""
+
+
+class CheckpointError(Bss2Error, ValueError):
+    """A checkpoint is damaged, hostile, or belongs to another configuration."""
+
+
+def complain(what: str, *, expected: object, got: object, fix: str) -> str:
+    """Compose the text of an error.
+
+    Args:
+        what: the thing that is wrong, as the user knows it ("weights", "--epochs").
+        expected: what would have been right, with unit or range.
+        got: what came instead.
+        fix: the next thing to try.
+
+    Returns:
+        One line: ``what: expected …, got …; fix``.
+    """
+    return f"{what}: expected {expected}, got {got}; {fix}"

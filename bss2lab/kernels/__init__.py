@@ -1,0 +1,85 @@
+"""One entry, two implementations: the compiled kernels for the CPU, the reference for everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from bss2lab.errors import InputError, complain
+from bss2lab.kernels import compiled, reference
+from bss2lab.kernels.reference import Model, Traces, inject
+from bss2lab.types import Spikes
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+__all__ = ["Model", "Traces", "inject", "integrate"]
+
+
+def integrate(
+    w_hidden: Float[Tensor, "i n"],
+    w_output: Float[Tensor, "n o"],
+    spikes: Spikes,
+    *,
+    dt_us: float,
+    model: Model,
+    recorded: Traces | None = None,
+    alive: Float[Tensor, "n"] | None = None,
+    kernel: str = "auto",
+) -> Traces:
+    """Run the two-layer network, differentiably.
+
+    Args:
+        w_hidden, w_output: weights in units of the threshold, [input, hidden] and [hidden, output].
+        spikes: input spike trains.
+        dt_us: model step, µs.
+        model: decays and surrogate steepness.
+        recorded: a substrate's traces to inject (value from the recording, derivative from the model).
+        alive: 1 for neurons that may fire, 0 for dropped ones, [hidden].
+        kernel: ``compiled``, ``reference``, or ``auto``: compiled on the CPU, reference elsewhere.
+
+    Returns:
+        Traces of hidden membranes and spikes and of output membranes, [batch, time, neuron].
+
+    Raises:
+        InputError: shapes or dtypes that do not fit, weights that are not finite, an unknown kernel.
+    """
+    _check(w_hidden, w_output, spikes, recorded)
+    if kernel == "auto":
+        kernel = "compiled" if w_hidden.device.type == "cpu" else "reference"
+    if kernel == "compiled":
+        return compiled.integrate(w_hidden, w_output, spikes, dt_us, model, recorded=recorded, alive=alive)
+    if kernel == "reference":
+        x = compiled.dense(spikes, dt_us, w_hidden)
+        return reference.integrate(w_hidden, w_output, x, model, recorded=recorded, alive=alive)
+    want = "'auto', 'compiled' or 'reference'"
+    raise InputError(complain("kernel", expected=want, got=repr(kernel), fix="leave it at 'auto'"))
+
+
+def _check(w_hidden: Tensor, w_output: Tensor, spikes: Spikes, recorded: Traces | None) -> None:
+    if w_hidden.ndim != 2 or w_hidden.shape[0] != spikes.n_units:
+        want, got = f"[{spikes.n_units} inputs, hidden]", list(w_hidden.shape)
+        raise InputError(complain("w_hidden", expected=want, got=got, fix="transposed?"))
+    if w_output.ndim != 2 or w_output.shape[0] != w_hidden.shape[1]:
+        want, got = f"[{w_hidden.shape[1]} hidden, outputs]", list(w_output.shape)
+        raise InputError(complain("w_output", expected=want, got=got, fix="transposed?"))
+    if w_hidden.dtype != w_output.dtype or not w_hidden.is_floating_point():
+        got = f"{w_hidden.dtype} and {w_output.dtype}"
+        raise InputError(complain("weights", expected="one floating dtype", got=got, fix="use .to(torch.float32)"))
+    for name, w in (("w_hidden", w_hidden), ("w_output", w_output)):
+        if not bool(w.isfinite().all()):
+            bad = int((~w.isfinite()).sum())
+            text = complain(
+                name, expected="finite weights", got=f"{bad} NaN or infinite", fix="lower the learning rate"
+            )
+            raise InputError(text)
+    if recorded is not None and recorded.v_hidden.shape[0] != len(spikes):
+        got = list(recorded.v_hidden.shape)
+        raise InputError(complain("recorded", expected=f"{len(spikes)} samples", got=got, fix="record this very batch"))
+
+
+def n_steps(spikes: Spikes, dt_us: float) -> int:
+    """Number of model steps that cover the samples."""
+    return int(np.rint(spikes.duration_us / dt_us))

@@ -1,0 +1,345 @@
+"""The compiled core of the emulated chip: 256 analog neurons, integrated exactly between fine steps.
+
+One call emulates a batch, sample by sample, in parallel and without shared state: the result does not depend
+on the number of threads. The arithmetic is strict IEEE single precision, so it does not depend on the width
+of the vector unit either.
+
+Within a sample, time advances in fine steps of length h (a fraction of the CADC period). Between grid points
+every neuron follows its exact exponential propagator. A spike that arrives at a fraction f of a step is
+split, (1 − f) on the grid point before and f on the one after; threshold crossings and the end of the
+refractory time are interpolated within the step. All three make an error of order h².
+"""
+
+# The neuron count is a literal, and each kind of state is one flat array, on purpose: the compiler then proves
+# that the loops over neurons do not overlap in memory, and vectorises them.
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from bss2lab import dynamics
+from bss2lab.kernels.jit import device, kernel
+
+N = 256
+"""Neurons of the chip (two circuits joined each)."""
+
+TAIL = N - 16
+"""The last 16 neurons, where small output layers sit: work that concerns them alone can skip the others."""
+
+MU, REST, ALPHA_EXC, ALPHA_INH, K_EXC, K_INH, RESET, THRESHOLD, REFRACTORY, NOISE = range(10)
+LOW, HIGH, ADC_GAIN, ADC_OFFSET, START, STATIONARY, SPREAD = range(10, 17)
+N_PARAMETERS = 17
+"""Rows of the parameter table, each of 256 neurons; see ``chip.emulator`` for how they are filled."""
+
+V, EXC, INH, DEAD = range(4)
+N_STATES = 4
+
+_membrane_exact = device(dynamics.membrane_exact)
+_threshold_crossing = device(dynamics.threshold_crossing)
+_synaptic_current = device(dynamics.synaptic_current)
+
+_TO_UNIT = np.float32(2.0**-31)
+_TO_NORMAL = np.float32(1.0 / np.sqrt(4 * (256**2 - 1) / 12))
+_MAX_CODE = np.float32(255.0)
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_HALF_LSB = np.float32(0.5)
+
+
+@kernel()
+def program_synapses(weights, gain_exc, gain_inh, first_neuron, rows):
+    """Turn integer weights into what the synapses do, mV/µs per spike.
+
+    Args:
+        weights: int8 [source, target].
+        gain_exc, gain_inh: mV/µs per unit of weight of each synapse, [256, 256].
+        first_neuron: chip neuron of the first target.
+        rows: out, float32 [256, 256].
+    """
+    for i in range(weights.shape[0]):
+        for j in range(weights.shape[1]):
+            w = np.float32(weights[i, j])
+            at = first_neuron + j
+            rows[i, at] = max(w, _ZERO) * gain_exc[i, at] + min(w, _ZERO) * gain_inh[i, at]
+
+
+@device
+def _mix(x):
+    """One round of the splitmix64 finaliser."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@device
+def _advance(x):
+    """Next state of a 32-bit xorshift generator (Marsaglia 2003); its bits are the random number."""
+    x = np.uint32(x ^ np.uint32(x << np.uint32(13)))
+    x = np.uint32(x ^ np.uint32(x >> np.uint32(17)))
+    return np.uint32(x ^ np.uint32(x << np.uint32(5)))
+
+
+@device
+def _normal(bits):
+    """Roughly standard normal number from 32 random bits: the sum of four bytes (kurtosis 2.7)."""
+    total = (
+        np.int32(bits & np.uint32(255))
+        + np.int32((bits >> np.uint32(8)) & np.uint32(255))
+        + np.int32((bits >> np.uint32(16)) & np.uint32(255))
+        + np.int32(bits >> np.uint32(24))
+    )
+    return np.float32(np.int32(total - 510)) * _TO_NORMAL
+
+
+@kernel()
+def _seed_noise(rng, seed, sample):
+    """Give every neuron of one sample a stream of its own."""
+    base = _mix(np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(sample))
+    for j in range(N):
+        rng[j] = np.uint32(_mix(base + np.uint64(j) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) | np.uint32(1)
+
+
+@kernel()
+def _push(step, fraction, source, heads, ev_next, ev_source, ev_fraction, n_events):
+    """File an arrival under its fine step (a linked list per step)."""
+    ev_source[n_events] = source
+    ev_fraction[n_events] = fraction
+    ev_next[n_events] = heads[step]
+    heads[step] = n_events
+    return n_events + 1
+
+
+@kernel()
+def _deliver(row, amount, state):
+    """Add a synapse row to the currents: its positive entries excite, its negative ones inhibit."""
+    for j in range(N):
+        w = row[j] * amount
+        state[EXC * N + j] += max(w, _ZERO)
+        state[INH * N + j] += min(w, _ZERO)
+
+
+@kernel()
+def _deliver_tail(row, amount, state):
+    """The same for the neurons from ``TAIL`` on alone."""
+    for j in range(TAIL, N):
+        w = row[j] * amount
+        state[EXC * N + j] += max(w, _ZERO)
+        state[INH * N + j] += min(w, _ZERO)
+
+
+@kernel()
+def _integrate(state, par, rng, fired, crossing):
+    """One fine step of all neurons. Marks those that crossed their threshold; returns whether any did."""
+    any_fired = 0
+    for j in range(N):
+        bits = _advance(rng[j])
+        rng[j] = bits
+        noise = par[NOISE * N + j] * (np.float32(np.int32(bits)) * _TO_UNIT)
+        before = state[V * N + j]
+        exc = state[EXC * N + j]
+        inh = state[INH * N + j]
+        dead = state[DEAD * N + j]
+        free = _membrane_exact(
+            before, par[REST * N + j], par[MU * N + j], exc, par[K_EXC * N + j], inh, par[K_INH * N + j]
+        )
+        awake = min(max(_ONE - dead, _ZERO), _ONE)
+        after = before + awake * (free + noise - before)
+        after = min(max(after, par[LOW * N + j]), par[HIGH * N + j])
+        state[V * N + j] = after
+        state[EXC * N + j] = _synaptic_current(exc, _ZERO, par[ALPHA_EXC * N + j])
+        state[INH * N + j] = _synaptic_current(inh, _ZERO, par[ALPHA_INH * N + j])
+        state[DEAD * N + j] = max(dead - _ONE, _ZERO)
+        over = after > par[THRESHOLD * N + j]
+        crossing[j] = before
+        crossing[N + j] = awake
+        fired[j] = np.uint8(over)
+        any_fired |= np.int64(over)
+    return any_fired
+
+
+@device
+def _digitise(j, state, par, rng):
+    bits = _advance(rng[j])
+    rng[j] = bits
+    code = par[ADC_GAIN * N + j] * state[V * N + j] + par[ADC_OFFSET * N + j] + par[SPREAD * N + j] * _normal(bits)
+    return np.uint8(np.int32(min(max(code, _ZERO), _MAX_CODE) + _HALF_LSB))
+
+
+@kernel()
+def _sample_cadc(state, par, rng, out):
+    """Digitise all membranes at the same moment."""
+    for j in range(N):
+        out[j] = _digitise(j, state, par, rng)
+
+
+@kernel()
+def _sample_cadc_tail(state, par, rng, out):
+    """The same for the neurons from ``TAIL`` on alone."""
+    for j in range(TAIL, N):
+        out[j] = _digitise(j, state, par, rng)
+
+
+@kernel()
+def _fire(j, step, state, par, crossing):
+    """Reset a neuron that crossed its threshold; return the time of the crossing, in steps since the start."""
+    awake = crossing[N + j]
+    part = _threshold_crossing(crossing[j], state[V * N + j], par[THRESHOLD * N + j])
+    within = (_ONE - awake) + awake * min(max(part, _ZERO), _ONE)
+    state[V * N + j] = par[RESET * N + j]
+    state[DEAD * N + j] = max(par[REFRACTORY * N + j] - (_ONE - within), _ZERO)
+    return np.float32(step) + within
+
+
+@kernel()
+def _start(state, par, rng, from_reset):
+    """Begin a sample: membranes at leak with their stationary noise, or at reset; currents at zero."""
+    for j in range(N):
+        bits = _advance(rng[j])
+        rng[j] = bits
+        resting = par[START * N + j] + par[NOISE * N + j] * par[STATIONARY * N + j] * _normal(bits)
+        state[V * N + j] = par[RESET * N + j] if from_reset else resting
+        state[EXC * N + j] = _ZERO
+        state[INH * N + j] = _ZERO
+        state[DEAD * N + j] = _ZERO
+
+
+@kernel(parallel=True)
+def emulate(
+    times_us,
+    units,
+    offsets,
+    index,
+    input_rows,
+    routed_rows,
+    input_delay,
+    routed_delay,
+    route_to_tail,
+    par,
+    start_us,
+    step_us,
+    n_periods,
+    n_sub,
+    reset_step,
+    from_reset,
+    seed,
+    sample_ids,
+    sample_tail,
+    cadc,
+    fired_out,
+    event_time,
+    event_unit,
+    event_count,
+    membranes,
+):
+    """Emulate a batch on the chip.
+
+    Args:
+        times_us, units, offsets: input spikes (see ``types.Spikes``).
+        index: the samples to run, shape [batch].
+        input_rows: effective synapses of the input rows, mV/µs per spike, shape [256, 256].
+        routed_rows: the same for spikes of the chip's own neurons, shape [256, 256].
+        input_delay, routed_delay: synaptic delay per source, µs, shape [256].
+        route_to_tail: routed spikes reach the last 16 neurons alone.
+        par: parameter table, flat [17 · 256]; rows named at the top of this module.
+        start_us: time of the first grid point, µs after the start of the sample.
+        step_us, n_sub, n_periods: fine step; fine steps per CADC period; CADC periods to emulate.
+        reset_step: from this fine step on, membranes are held at reset and currents at zero.
+        from_reset: start at the reset potential instead of at rest.
+        seed, sample_ids: seed of the noise, and the number of each sample's own noise stream, shape [batch].
+        sample_tail: digitise the last 16 neurons alone.
+        cadc: out, uint8 [batch, n_periods + 1, 256]; entry 0 is the sample at the start.
+        fired_out: out, uint8 [batch, n_periods + 1, 256], spikes since the sample before; or empty.
+        event_time, event_unit, event_count: out, spikes as events, [batch, capacity]; capacity 0 to skip.
+        membranes: out, mV at every grid point, [batch, n_periods · n_sub + 1, 256]; or empty.
+    """
+    batch = len(index)
+    n_steps = n_periods * n_sub
+    keep_fired = fired_out.shape[0] > 0
+    keep_membranes = membranes.shape[0] > 0
+    capacity = event_time.shape[1]
+    chunk = max(1, min(16, batch // 8))
+    n_chunks = (batch + chunk - 1) // chunk
+    for c in prange(n_chunks):
+        state = np.empty(N_STATES * N, np.float32)
+        rng = np.empty(N, np.uint32)
+        fired = np.empty(N, np.uint8)
+        crossing = np.empty(2 * N, np.float32)
+        heads = np.empty(n_steps, np.int32)
+        most = 0
+        for b in range(c * chunk, min(batch, (c + 1) * chunk)):
+            most = max(most, offsets[index[b] + 1] - offsets[index[b]])
+        most += N * n_steps
+        ev_next = np.empty(most, np.int32)
+        ev_source = np.empty(most, np.int32)
+        ev_fraction = np.empty(most, np.float32)
+        for b in range(c * chunk, min(batch, (c + 1) * chunk)):
+            _seed_noise(rng, seed, sample_ids[b])
+            _start(state, par, rng, from_reset)
+            if sample_tail:
+                _sample_cadc_tail(state, par, rng, cadc[b, 0])
+            else:
+                _sample_cadc(state, par, rng, cadc[b, 0])
+            if keep_membranes:
+                membranes[b, 0, :] = state[V * N : (V + 1) * N]
+            if keep_fired:
+                fired_out[b, :, :] = 0
+            heads[:] = -1
+            n_events = 0
+            for e in range(offsets[index[b]], offsets[index[b] + 1]):
+                at = max((times_us[e] + input_delay[units[e]] - start_us) / step_us, _ZERO)
+                step = np.int64(at)
+                if step < n_steps:
+                    n_events = _push(
+                        step, at - np.float32(step), units[e], heads, ev_next, ev_source, ev_fraction, n_events
+                    )
+            n_spikes = 0
+            for step in range(n_steps):
+                for back in range(min(step + 1, 2)):
+                    event = heads[step - back]
+                    while event >= 0:
+                        source = ev_source[event]
+                        part = ev_fraction[event] if back else _ONE - ev_fraction[event]
+                        if source < N:
+                            _deliver(input_rows[source], part, state)
+                        elif route_to_tail:
+                            _deliver_tail(routed_rows[source - N], part, state)
+                        else:
+                            _deliver(routed_rows[source - N], part, state)
+                        event = ev_next[event]
+                if _integrate(state, par, rng, fired, crossing):
+                    for j in range(N):
+                        if fired[j]:
+                            at = _fire(j, step, state, par, crossing)
+                            if keep_fired:
+                                fired_out[b, step // n_sub + 1, j] = 1
+                            if n_spikes < capacity:
+                                event_time[b, n_spikes] = start_us + at * step_us
+                                event_unit[b, n_spikes] = j
+                            n_spikes += 1
+                            at = max(at + routed_delay[j] / step_us, np.float32(step + 1))
+                            arrival = np.int64(at)
+                            if arrival < n_steps:
+                                n_events = _push(
+                                    arrival,
+                                    at - np.float32(arrival),
+                                    N + j,
+                                    heads,
+                                    ev_next,
+                                    ev_source,
+                                    ev_fraction,
+                                    n_events,
+                                )
+                if step >= reset_step:
+                    for j in range(N):
+                        state[V * N + j] = par[RESET * N + j]
+                        state[EXC * N + j] = _ZERO
+                        state[INH * N + j] = _ZERO
+                if keep_membranes:
+                    membranes[b, step + 1, :] = state[V * N : (V + 1) * N]
+                if (step + 1) % n_sub == 0:
+                    if sample_tail:
+                        _sample_cadc_tail(state, par, rng, cadc[b, (step + 1) // n_sub])
+                    else:
+                        _sample_cadc(state, par, rng, cadc[b, (step + 1) // n_sub])
+            event_count[b] = n_spikes

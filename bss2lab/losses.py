@@ -1,0 +1,112 @@
+"""Task losses and regularisers, each a named object that maps traces to a number.
+
+An ``Objective`` bundles them. The standard one (max over time with the three penalties) also exists in
+compiled form; any other sum of these, or of your own, is back-propagated through the same network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.nn import functional
+
+from bss2lab.errors import InputError, complain
+from bss2lab.kernels import Traces
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+
+def check_labels(labels: Int64[Tensor, "b"], n_classes: int) -> None:
+    """Refuse labels that name no output neuron.
+
+    Raises:
+        InputError: if a label lies outside 0 … n_classes − 1.
+    """
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < n_classes):
+        got = f"{int(labels.min())} … {int(labels.max())}"
+        want = f"0 … {n_classes - 1}, one per output neuron"
+        raise InputError(complain("labels", expected=want, got=got, fix="renumber the classes"))
+
+
+@dataclass(frozen=True, slots=True)
+class MaxOverTime:
+    """NLL(log_softmax(c · max_t V_out)): each output neuron's highest membrane value is its vote.
+
+    Samples that tie for the maximum share its gradient evenly.
+
+    Attributes:
+        scale: the factor c.
+    """
+
+    scale: float = 10.0
+
+    def __call__(self, traces: Traces, labels: Int64[Tensor, "b"]) -> Float[Tensor, ""]:
+        """Return the mean loss of the batch."""
+        check_labels(labels, traces.v_output.shape[-1])
+        return functional.cross_entropy(self.scale * traces.v_output.amax(dim=1), labels)
+
+
+@dataclass(frozen=True, slots=True)
+class BurstPenalty:
+    """ρ_b · (1/N_H) Σ_i (Σ_t S_i[t])²: many spikes of one neuron for one input are costly."""
+
+    rho_b: float = 5e-4
+
+    def __call__(self, traces: Traces) -> Float[Tensor, ""]:
+        """Return the penalty's mean over the batch."""
+        return self.rho_b * traces.s_hidden.sum(dim=1).square().mean()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadoutPenalty:
+    """ρ_a · mean_i (max_t V_out,i)²: keeps the output membranes inside the ADC's range."""
+
+    rho_a: float = 0.0
+
+    def __call__(self, traces: Traces) -> Float[Tensor, ""]:
+        """Return the penalty's mean over the batch."""
+        return self.rho_a * traces.v_output.amax(dim=1).square().mean()
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPenalty:
+    """ρ_w · mean(W_hidden²): keeps the hidden weights inside the synapses' range."""
+
+    rho_w: float = 0.1
+
+    def __call__(self, w_hidden: Float[Tensor, "i n"]) -> Float[Tensor, ""]:
+        """Return the penalty."""
+        return self.rho_w * w_hidden.square().mean()
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What training minimises: a task loss and the three penalties.
+
+    Attributes:
+        task: any callable (traces, labels) -> scalar.
+        burst, readout, weight: the penalties.
+    """
+
+    task: Callable[[Traces, Tensor], Tensor] = MaxOverTime()
+    burst: BurstPenalty = BurstPenalty()
+    readout: ReadoutPenalty = ReadoutPenalty()
+    weight: WeightPenalty = WeightPenalty()
+
+    @property
+    def has_compiled_form(self) -> bool:
+        """Can the fused training step be used?"""
+        return type(self.task) is MaxOverTime
+
+    def terms(self, traces: Traces, labels: Tensor, w_hidden: Tensor) -> dict[str, Float[Tensor, ""]]:
+        """Return every term of the loss by name; their sum is the loss."""
+        return {
+            "task": self.task(traces, labels),
+            "burst": self.burst(traces),
+            "readout": self.readout(traces),
+            "weight": self.weight(w_hidden),
+        }

@@ -1,0 +1,73 @@
+"""The network on both sides of the loop: model weights, what is written to the chip, what is injected back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from bss2lab import dynamics, quantize
+from bss2lab.dynamics import THRESHOLD
+from bss2lab.kernels import Traces
+from bss2lab.types import Recording, Weights
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+    from numpy import ndarray
+
+HIDDEN_MEAN = 1e-3
+"""Mean of the initial hidden weights [authors' code]."""
+
+INITIAL_SPREAD = 0.7
+"""Initial standard deviation, times (1 − μ)/√fan-in [authors' code]."""
+
+
+def initial_weights(
+    n_input: int, n_hidden: int, n_output: int, *, tau_mem_us: float, dt_us: float, seed: int
+) -> Weights:
+    """Draw initial weights: N(1e-3 hidden / 0 output, 0.7 · (1 − exp(−Δt/τ_m)) / √fan-in).
+
+    Returns:
+        Float32 arrays [input, hidden] and [hidden, output], hidden clamped to the chip's range.
+    """
+    generator = np.random.default_rng([seed, 0])
+    spread = INITIAL_SPREAD * (1 - dynamics.decay(dt_us, tau_mem_us))
+    hidden = generator.normal(HIDDEN_MEAN, spread / np.sqrt(n_input), (n_input, n_hidden))
+    output = generator.normal(0.0, spread / np.sqrt(n_hidden), (n_hidden, n_output))
+    clamped = np.clip(hidden, -quantize.WEIGHT_CLAMP, quantize.WEIGHT_CLAMP)
+    return Weights(clamped.astype(np.float32), output.astype(np.float32))
+
+
+def chip_weights(weights: Weights) -> tuple[Weights, float]:
+    """Round model weights to what the chip holds.
+
+    Returns:
+        Integer weights, and the scale that the output layer was written with.
+    """
+    scale = quantize.output_scale(float(np.abs(weights.output).max(initial=0.0)))
+    hidden = quantize.quantize_weights(weights.hidden, quantize.HIDDEN_SCALE)
+    return Weights(hidden, quantize.quantize_weights(weights.output, scale)), scale
+
+
+def traces_of(recording: Recording, output_scale: float) -> Traces:
+    """Bring a recording into model units, ready to be injected.
+
+    Each trace is normalised against the neuron's own first sample. In a bin with a spike the sample was taken
+    after the reset; there the threshold is put in its place.
+
+    Args:
+        recording: what the substrate gave back.
+        output_scale: scale that the output weights were written with.
+    """
+
+    def trace(samples: ndarray, baseline: ndarray, unit: float) -> Float32[ndarray, "b t n"]:
+        start = baseline[:, None].astype(np.float32)
+        return quantize.normalise(samples.astype(np.float32), start, np.float32(unit))
+
+    r = recording
+    hidden = trace(r.hidden_lsb, r.hidden_baseline_lsb, quantize.model_units_per_lsb(quantize.HIDDEN_SCALE))
+    output = trace(r.output_lsb, r.output_baseline_lsb, quantize.model_units_per_lsb(output_scale))
+    fired = r.hidden_fired.astype(np.float32)
+    hidden = np.where(fired > 0, THRESHOLD, hidden)
+    return Traces(*(torch.from_numpy(np.ascontiguousarray(x)) for x in (hidden, fired, output)))

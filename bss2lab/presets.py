@@ -1,0 +1,54 @@
+"""Numbers of the paper that runs are compared with, and named configurations.
+
+Accuracies: Cramer et al. 2022, table 1, in percent, mean and spread over initialisations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bss2lab.config import Source
+from bss2lab.settings import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published accuracy.
+
+    Attributes:
+        train, test: percent correct.
+        test_spread: spread over initialisations, percent.
+        source: provenance mark.
+    """
+
+    train: float
+    test: float
+    test_spread: float
+    source: Source = Source.PAPER
+
+
+TABLE_1: dict[tuple[str, str, bool], Published] = {
+    # (task, mode, with dropout and rotation)
+    ("mnist", "itl", False): Published(100.0, 97.2, 0.1),
+    ("mnist", "itl", True): Published(97.3, 97.6, 0.1),
+    ("mnist", "software", False): Published(100.0, 97.5, 0.1),
+    ("mnist", "software", True): Published(97.7, 98.0, 0.0),
+    ("mnist", "ann", False): Published(100.0, 98.1, 0.1),
+    ("mnist", "ann", True): Published(99.0, 98.7, 0.1),
+    ("fashion", "itl", False): Published(90.1, 84.2, 0.2),
+    ("fashion", "software", False): Published(95.2, 85.5, 0.1),
+    ("fashion", "ann", False): Published(97.9, 88.0, 0.2),
+}
+
+PAPER_EPOCHS = 100
+"""Epochs behind table 1 [paper]."""
+
+PRESETS: dict[str, TrainConfig] = {
+    "default": TrainConfig(),
+    "paper": TrainConfig(epochs=PAPER_EPOCHS, learning_rate=1.5e-3, lr_decay=0.97, rho_b=5e-4, rho_a=0.0),
+}
+
+
+def published(config: TrainConfig) -> Published | None:
+    """Return the paper's number for a run's task, mode and regularisation, if it has one."""
+    return TABLE_1.get((config.task, config.mode, config.dropout > 0 and config.rotation > 0))

@@ -1,0 +1,143 @@
+"""The configuration of one training run: every knob, with its range, unit, source and help."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from bss2lab.chip.limits import check_size
+from bss2lab.config import Config, Source, quantity
+from bss2lab.kernels import Model
+
+_CODE, _PAPER, _ASSUMED = Source.AUTHORS_CODE, Source.PAPER, Source.ASSUMED
+
+N_INPUT = 256
+"""16 × 16 pixels [paper]."""
+
+N_OUTPUT = 10
+
+
+class TrainConfig(Config):
+    """One run: what is learned, how, on which chip. Frozen; ``replace()`` makes a changed copy."""
+
+    task: Literal["mnist", "fashion"] = quantity("mnist", "data set", source=_PAPER)
+    mode: Literal["itl", "software", "transfer", "ann"] = quantity(
+        "itl",
+        "itl: forward pass on the emulated chip; software: ideal model; transfer: trained in software, "
+        "tested on the chip; ann: ReLU network of the same size",
+        source=_PAPER,
+    )
+    epochs: int = quantity(
+        15,
+        "passes over the training set",
+        source=_ASSUMED,
+        ge=1,
+        le=10_000,
+        why="the paper trains 100; the faster decay below reaches its accuracy in 15",
+    )
+    batch_size: int = quantity(100, "images per weight update", source=_CODE, ge=1, le=10_000)
+    learning_rate: float = quantity(1.5e-3, "Adam's learning rate in the first epoch", source=_CODE, gt=0, le=1)
+    lr_decay: float = quantity(0.97, "factor on the learning rate per epoch", source=_CODE, gt=0, le=1)
+    seed: int = quantity(
+        0,
+        "seed of initial weights, order of images, masks and trial-to-trial noise",
+        source=_ASSUMED,
+        ge=0,
+        lt=2**32,
+        why="any; the paper shows five",
+    )
+
+    chip_seed: int = quantity(
+        0, "number of the emulated chip (its mismatch)", source=_ASSUMED, ge=0, lt=2**32, why="any"
+    )
+    profile: str = quantity(
+        "calibrated",
+        "chip profile: calibrated, uncalibrated, ideal, or a JSON file",
+        source=_ASSUMED,
+        why="the paper's chip was calibrated",
+    )
+
+    n_hidden: int = quantity(246, "hidden neurons", source=_PAPER, ge=1, le=4096)
+    n_steps: int = quantity(20, "model steps per image", source=_CODE, ge=2, le=400)
+    dt_us: float = quantity(1.7, "model step, the CADC's period", unit="µs", source=_PAPER, gt=0, le=100)
+    tau_mem_us: float = quantity(6.0, "membrane time constant of the model", unit="µs", source=_CODE, gt=0, le=1000)
+    tau_syn_us: float = quantity(6.0, "synaptic time constant of the model", unit="µs", source=_CODE, gt=0, le=1000)
+    beta: float = quantity(50.0, "steepness of the surrogate derivative", source=_PAPER, gt=0, le=1e4)
+
+    loss_scale: float = quantity(10.0, "factor c on the read-out in the loss", source=_CODE, gt=0, le=1e3)
+    rho_b: float = quantity(
+        5e-4, "burst penalty: mean over neurons of squared spike counts", source=_CODE, ge=0, le=1e3
+    )
+    rho_a: float = quantity(
+        0.0, "read-out penalty: mean over outputs of squared peak membranes", source=_CODE, ge=0, le=1e3
+    )
+    rho_w: float = quantity(0.1, "weight penalty: mean squared hidden weight", source=_CODE, ge=0, le=1e3)
+    dropout: float = quantity(
+        0.0, "fraction of hidden neurons silenced in each batch (the paper: 0.4)", source=_PAPER, ge=0, lt=1
+    )
+    rotation: float = quantity(
+        0.0, "largest random rotation of a training image (the paper: 15)", unit="°", source=_PAPER, ge=0, le=180
+    )
+
+    validation: int = quantity(
+        0,
+        "training images held out and tested on instead of the test set (for tuning)",
+        source=_ASSUMED,
+        ge=0,
+        le=30_000,
+        why="the test set is only ever reported",
+    )
+    limit: int = quantity(
+        0,
+        "use only the first training images, and as many test images (0: all)",
+        source=_ASSUMED,
+        ge=0,
+        le=60_000,
+        why="for quick looks",
+    )
+    threads: int = quantity(
+        0,
+        "threads of the compiled kernels (0: all cores)",
+        source=_ASSUMED,
+        ge=0,
+        le=1024,
+        why="results do not depend on it",
+    )
+    device: str = quantity(
+        "cpu",
+        "cpu: compiled kernels; cuda (or cuda:N): the reference kernel on a GPU",
+        source=_ASSUMED,
+        why="the compiled kernels outrun eager PyTorch on a laptop",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if self.mode in ("itl", "transfer"):
+            check_size(N_INPUT, self.n_hidden, N_OUTPUT)
+        if self.limit and self.validation >= self.limit:
+            raise ValueError(f"validation below limit = {self.limit}")
+        if self.device != "cpu" and not self.device.startswith("cuda"):
+            raise ValueError(f"device 'cpu', 'cuda' or 'cuda:N', got {self.device!r}")
+        return self
+
+    @property
+    def duration_us(self) -> float:
+        """Time on the chip per image, µs."""
+        return self.n_steps * self.dt_us
+
+    @property
+    def model(self) -> Model:
+        """Decays and steepness of the model."""
+        return Model.from_time_constants(
+            tau_mem_us=self.tau_mem_us, tau_syn_us=self.tau_syn_us, dt_us=self.dt_us, beta=self.beta
+        )
+
+    @property
+    def on_chip(self) -> bool:
+        """Does this run need a chip?"""
+        return self.mode in ("itl", "transfer")
+
+
+FREE_TO_CHANGE = {"epochs", "threads"}
+"""Fields that may differ between a checkpoint and the run that resumes it."""

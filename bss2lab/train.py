@@ -1,0 +1,241 @@
+"""The training loop: ``fit()`` yields one record per epoch. It neither draws nor prints.
+
+All randomness is a function of (seed, epoch, batch), never of what ran before: order of images, rotation,
+dropout masks and the substrate's noise. A run that is stopped anywhere and resumed is therefore the run that
+was never stopped, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+import torch
+
+from bss2lab import checkpoint
+from bss2lab.chip import Chip
+from bss2lab.datasets import encoding, vision
+from bss2lab.learners import BatchResult, Learner, Samples, make_learner
+from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, ReadoutPenalty, WeightPenalty
+from bss2lab.results import Epoch
+from bss2lab.settings import N_OUTPUT, TrainConfig
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64
+    from numpy import ndarray
+
+# Purposes that draw random numbers; each has streams of its own.
+_ORDER, _ROTATION, _DROPOUT, _TRAIN_NOISE, _TEST_NOISE, _SPLIT = range(1, 7)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """The images of a run: what it trains on, and what it is tested on.
+
+    Attributes:
+        train: training images.
+        held_out: the test set, or the validation set if the configuration asks for one.
+    """
+
+    train: vision.ImageSet
+    held_out: vision.ImageSet
+
+    @classmethod
+    def load(cls, config: TrainConfig, *, progress: bool = False) -> Data:
+        """Load what a configuration asks for.
+
+        Raises:
+            DataError: if a file is corrupt or cannot be had.
+        """
+        train = vision.load(config.task, "train", progress=progress)
+        if config.limit:
+            train = train.take(min(config.limit, len(train)))
+        if config.validation:
+            return cls(*vision.split_validation(train, config.validation, seed=_SPLIT))
+        test = vision.load(config.task, "test", progress=progress)
+        return cls(train, test.take(min(config.limit, len(test))) if config.limit else test)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is: handed to ``on_batch`` after every batch.
+
+    Attributes:
+        epoch: epoch in progress, from 1.
+        batch, batches: batches done in this epoch, and in all of it.
+        result: sums over the epoch so far.
+    """
+
+    epoch: int
+    batch: int
+    batches: int
+    result: BatchResult
+
+
+def objective_of(config: TrainConfig) -> Objective:
+    """Return the standard objective with a configuration's penalties."""
+    return Objective(
+        MaxOverTime(config.loss_scale),
+        BurstPenalty(config.rho_b),
+        ReadoutPenalty(config.rho_a),
+        WeightPenalty(config.rho_w),
+    )
+
+
+def encode(images: vision.ImageSet, config: TrainConfig, rotation_deg: Float64[ndarray, "n"] | None = None) -> Samples:
+    """Reduce images to 16 × 16 pixels and encode them as spikes."""
+    pixels = images.prepare(rotation_deg)
+    spikes = encoding.encode(pixels, encoding.LatencyCode(duration_us=config.duration_us))
+    return Samples.of(pixels.reshape(len(pixels), -1), spikes, images.labels.astype(np.int64), config.dt_us)
+
+
+class Run:
+    """A training run in progress: its learner, its data, and where it stands.
+
+    Args:
+        config: the run.
+        data: images; loaded if not given.
+        objective: what to minimise; the standard objective if not given.
+        chip: a chip of your own; made from the configuration if not given and needed.
+        directory: where to keep the checkpoint; None: nowhere.
+        resume: go on from the checkpoint in ``directory``, if there is one.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Data | None = None,
+        *,
+        objective: Objective | None = None,
+        chip: Chip | None = None,
+        directory: Path | None = None,
+        resume: bool = False,
+    ) -> None:
+        set_threads(config.threads)
+        self.config, self.directory = config, directory
+        self.chip = (chip or Chip(config.chip_seed, config.profile)) if config.on_chip else None
+        self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip)
+        self.epochs: list[Epoch] = []
+        self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()
+        if directory is not None:
+            path = directory / checkpoint.FILE
+            if resume and path.exists():
+                self._restore(checkpoint.load(path, config, self.chip))
+            elif path.exists():
+                checkpoint.refuse_overwriting(path)
+            else:
+                self._save()  # a folder that cannot be written to is found out now, not after an epoch
+        self.data = data or Data.load(config)
+        self._held_out = encode(self.data.held_out, config)
+        self._upright = None if config.rotation else encode(self.data.train, config)
+
+    def fit(
+        self, *, stop: Callable[[], bool] = lambda: False, on_batch: Callable[[Progress], None] = lambda _: None
+    ) -> Iterator[Epoch]:
+        """Train; yield one record per epoch.
+
+        Args:
+            stop: asked after every batch; True ends the run there, with a checkpoint.
+            on_batch: told about every batch.
+        """
+        cfg = self.config
+        n = len(self.data.train)
+        batches = -(-n // cfg.batch_size)
+        for epoch in range(len(self.epochs), cfg.epochs):
+            begin = time.perf_counter()
+            samples = self._upright or encode(self.data.train, cfg, self._angles(epoch))
+            order = self._random(_ORDER, epoch).permutation(n)
+            rate = cfg.learning_rate * cfg.lr_decay**epoch
+            for batch in range(self._batch, batches):
+                index = order[batch * cfg.batch_size : (batch + 1) * cfg.batch_size]
+                alive = self._random(_DROPOUT, epoch, batch).random(cfg.n_hidden) >= cfg.dropout
+                self._sums.add(
+                    self.learner.train_batch(
+                        samples, index, learning_rate=rate, alive=alive, noise_seed=self._noise(_TRAIN_NOISE, epoch)
+                    )
+                )
+                self._batch = batch + 1
+                on_batch(Progress(epoch + 1, batch + 1, batches, self._sums))
+                if stop():
+                    self._seconds += time.perf_counter() - begin
+                    self._save()
+                    return
+            evaluation = self.learner.evaluate(self._held_out, noise_seed=self._noise(_TEST_NOISE, epoch))
+            self._seconds += time.perf_counter() - begin
+            self.epochs.append(self._record(epoch, evaluation.accuracy, evaluation.hidden_spikes_per_image, rate))
+            self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()
+            self._save()
+            yield self.epochs[-1]
+
+    @property
+    def finished(self) -> bool:
+        """Are all epochs done?"""
+        return len(self.epochs) >= self.config.epochs
+
+    def _record(self, epoch: int, accuracy: float, spikes: float, rate: float) -> Epoch:
+        sums, validating = self._sums, self.config.validation > 0
+        terms = {name: value / sums.images for name, value in sums.terms.items()}
+        return Epoch(
+            epoch=epoch + 1,
+            loss=sum(terms.values()),
+            loss_terms=terms,
+            train_accuracy=sums.correct / sums.images,
+            test_accuracy=None if validating else accuracy,
+            validation_accuracy=accuracy if validating else None,
+            hidden_spikes_per_image=spikes,
+            clipped_readout_fraction=sums.clipped / (sums.images * self.config.n_steps * N_OUTPUT),
+            learning_rate=rate,
+            seconds=self._seconds,
+        )
+
+    def _random(self, purpose: int, epoch: int, batch: int = 0) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, purpose, epoch, batch])
+
+    def _noise(self, purpose: int, epoch: int) -> int:
+        return int(self._random(purpose, epoch).integers(2**62))
+
+    def _angles(self, epoch: int) -> Float64[ndarray, "n"]:
+        limit = self.config.rotation
+        return self._random(_ROTATION, epoch).uniform(-limit, limit, len(self.data.train))
+
+    def _save(self) -> None:
+        if self.directory is not None:
+            position = checkpoint.Position(list(self.epochs), self._batch, self._seconds, self._sums)
+            checkpoint.save(self.directory / checkpoint.FILE, self.config, self.chip, position, self.learner.state())
+
+    def _restore(self, loaded: checkpoint.Loaded) -> None:
+        try:
+            self.learner.restore(loaded.state)
+        except (KeyError, ValueError) as error:
+            raise checkpoint.misfit(loaded.path, error) from None
+        position = loaded.position
+        self.epochs = position.epochs[: self.config.epochs]
+        self._batch, self._seconds, self._sums = position.batch, position.seconds, position.sums
+
+
+def fit(config: TrainConfig, data: Data | None = None, *, objective: Objective | None = None) -> Iterator[Epoch]:
+    """Train a network; yield one record per epoch.
+
+    Args:
+        config: the run.
+        data: images; loaded if not given.
+        objective: what to minimise; the standard objective if not given.
+
+    Raises:
+        InputError, DataError: if the configuration or the data cannot be used.
+    """
+    yield from Run(config, data, objective=objective).fit()
+
+
+def set_threads(threads: int) -> int:
+    """Use this many threads in the compiled kernels and in torch; 0: one per core. Returns the number used."""
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    n = min(threads, most) if threads else most
+    numba.set_num_threads(n)
+    torch.set_num_threads(n)
+    return n

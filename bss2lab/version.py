@@ -1,0 +1,6 @@
+"""Version of the package, and of its numbers."""
+
+__version__ = "0.1.0"
+
+NUMERICS = 1
+"""Raised whenever a change moves a result; CHANGELOG.md says under *Numerics* what moved."""

@@ -1,0 +1,37 @@
+"""Importing the package loads the numerics only: no plotting, no Jupyter."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "matplotlib",
+    "plotly",
+    "ipywidgets",
+    "anywidget",
+    "IPython",
+    "ipykernel",
+    "jupyterlab",
+    "jupyter_client",
+    "jupyter_server",
+    "notebook",
+}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level names of the modules that a fresh interpreter has loaded after ``statement``."""
+    code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("module", ["bss2lab", "bss2lab.cli"])
+def test_import_loads_no_plotting_or_jupyter_module(module):
+    assert loaded_by(f"import {module}") & HEAVY == set()
+
+
+def test_the_check_sees_a_heavy_module():
+    assert loaded_by("import matplotlib") & HEAVY == {"matplotlib"}
