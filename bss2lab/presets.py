@@ -43,8 +43,13 @@ TABLE_1: dict[tuple[str, str, bool], Published] = {
 PAPER_EPOCHS = 100
 """Epochs behind table 1 [paper]."""
 
+_REGULARISED = {"dropout": 0.4, "rotation": 15.0, "epochs": 60, "lr_decay": 0.95}
+
 PRESETS: dict[str, TrainConfig] = {
     "default": TrainConfig(),
+    "regularised": TrainConfig(**_REGULARISED),
+    "software": TrainConfig(mode="software", epochs=20),
+    "software-regularised": TrainConfig(mode="software", **_REGULARISED),
     "paper": TrainConfig(epochs=PAPER_EPOCHS, learning_rate=1.5e-3, lr_decay=0.97, rho_b=5e-4, rho_a=0.0),
 }
 

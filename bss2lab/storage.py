@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
+
+from bss2lab.errors import complain
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -29,5 +32,26 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        text = f"{path}: could not be written ({error.strerror or error}); free space or choose another folder"
-        raise OSError(error.errno, text) from error
+        raise _unwritable(path, error) from error
+
+
+def check_writable(path: Path) -> None:
+    """Find out before the work whether its result can be written; leaves everything as it was.
+
+    Raises:
+        OSError: naming ``path``, if its folder is missing and cannot be made, or is read-only.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OSError:
+    reason = error.strerror or str(error)
+    fix = "free space or choose another folder"
+    return OSError(error.errno, complain(str(path), expected="a place to write to", got=reason, fix=fix))

@@ -15,7 +15,7 @@ from bss2lab.cli.options import add_options, build, chosen
 from bss2lab.presets import PRESETS, published
 from bss2lab.results import Epoch, run_record, to_json
 from bss2lab.settings import TrainConfig
-from bss2lab.storage import write_atomically
+from bss2lab.storage import check_writable, write_atomically
 from bss2lab.train import Data, Progress, Run
 
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     config = build(PRESETS[arguments.preset], chosen(arguments, TrainConfig))
     if arguments.json not in (None, "-"):
-        write_atomically(Path(arguments.json), b"")  # a place that cannot be written to is found out now
+        check_writable(Path(arguments.json))
     training = Run(config, Data.load(config, progress=True), directory=arguments.save, resume=arguments.resume)
     with _Interrupt() as interrupt, _Bar(config, training, hidden=arguments.quiet) as bar:
         for epoch in training.fit(stop=interrupt.is_set, on_batch=bar.advance):

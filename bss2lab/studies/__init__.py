@@ -1,0 +1,1 @@
+"""One function per figure panel: configuration in, frozen result out, no drawing."""

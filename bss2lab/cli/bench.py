@@ -1,0 +1,41 @@
+"""``bss2lab bench``: how fast, as ratios measured in one run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from bss2lab.errors import InputError, complain
+from bss2lab.results import to_json
+from bss2lab.storage import check_writable, write_atomically
+
+
+def add(commands: Any) -> None:
+    """Add the sub-command."""
+    p = commands.add_parser("bench", help="time the package, as ratios measured interleaved in one run")
+    p.add_argument("--peers", action="store_true", help="also time snnTorch, norse and SpikingJelly (extra [bench])")
+    p.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="thread counts (default 1 2)")
+    p.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of the interleaved timing (default 20)")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
+    p.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the benchmarks and print their table."""
+    if arguments.rounds < 3:
+        text = complain("--rounds", expected="at least 3", got=arguments.rounds, fix="quartiles need some rounds")
+        raise InputError(text)
+    if min(arguments.threads) < 1:
+        got = min(arguments.threads)
+        raise InputError(complain("--threads", expected="counts ≥ 1", got=got, fix="name thread counts, as in 1 2"))
+    if arguments.json is not None:
+        check_writable(arguments.json)
+    from bss2lab.bench import report
+
+    threads = sorted({min(n, os.cpu_count() or 1) for n in arguments.threads})
+    record = report.run(peers=arguments.peers, threads=threads, rounds=arguments.rounds, say=print)
+    if arguments.json is not None:
+        write_atomically(arguments.json, to_json(record).encode())
+    return 0

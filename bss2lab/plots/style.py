@@ -1,0 +1,55 @@
+"""The look of the figures: colours that colour-blind readers can tell apart, and the *emulated* badge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe & Ito's palette (black last), and what each colour stands for.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C510A", "#5E3C99", "#999999", "#000000")
+TRAIN, TEST, REFERENCE, HIDDEN, INPUT = PALETTE[0], PALETTE[1], "#666666", PALETTE[0], "#000000"
+
+_RC: Any = {
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "savefig.dpi": 200,
+    "savefig.bbox": "tight",
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def paper() -> Iterator[None]:
+    """Draw within the package's style, and leave the user's own untouched."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def badge(figure: Figure, *, emulated: bool) -> None:
+    """Say on the figure itself where its data come from."""
+    text = "emulated chip" if emulated else "software model"
+    figure.text(
+        0.995, 0.995, text, ha="right", va="top", fontsize=7, color="white",
+        bbox={"boxstyle": "round,pad=0.3", "facecolor": REFERENCE, "edgecolor": "none"},
+    )  # fmt: skip
+
+
+def panel_letter(axes: Axes, letter: str) -> None:
+    """Put the panel's letter above its upper left corner."""
+    axes.annotate(
+        letter, (0, 1), xytext=(-28, 8), xycoords="axes fraction", textcoords="offset points",
+        fontweight="bold", fontsize=12, va="bottom",
+    )  # fmt: skip
