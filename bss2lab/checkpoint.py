@@ -16,6 +16,7 @@ from bss2lab.learners import BatchResult
 from bss2lab.results import Epoch, versions
 from bss2lab.settings import FREE_TO_CHANGE, TrainConfig
 from bss2lab.storage import write_atomically
+from bss2lab.types import Substrate
 from bss2lab.version import NUMERICS
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Loaded:
     state: dict[str, ndarray]
 
 
-def save(path: Path, config: TrainConfig, chip: Chip | None, position: Position, state: dict[str, ndarray]) -> None:
+def save(
+    path: Path, config: TrainConfig, chip: Substrate | None, position: Position, state: dict[str, ndarray]
+) -> None:
     """Write a checkpoint.
 
     Random states need no room in it: every draw is a function of (seed, epoch, batch).
@@ -66,14 +69,14 @@ def save(path: Path, config: TrainConfig, chip: Chip | None, position: Position,
         "numerics": NUMERICS,
         "versions": versions(),
         "config": config.model_dump(),
-        "chip": None if chip is None else {"seed": chip.seed, "profile": chip.profile.model_dump()},
+        "chip": None if not isinstance(chip, Chip) else {"seed": chip.seed, "profile": chip.profile.model_dump()},
         "position": asdict(position),
     }
     text = json.dumps(header, allow_nan=False)
     write_atomically(path, safetensors.numpy.save(state, metadata={"bss2lab": text}))
 
 
-def load(path: Path, config: TrainConfig | None = None, chip: Chip | None = None) -> Loaded:
+def load(path: Path, config: TrainConfig | None = None, chip: Substrate | None = None) -> Loaded:
     """Read a checkpoint back, trusting nothing in it.
 
     Args:
@@ -129,7 +132,7 @@ def _position(fields: dict[str, Any]) -> Position:
 
 
 def _check_same(
-    path: Path, saved: TrainConfig, config: TrainConfig, profile: ChipProfile | None, chip: Chip | None
+    path: Path, saved: TrainConfig, config: TrainConfig, profile: ChipProfile | None, chip: Substrate | None
 ) -> None:
     before, now = saved.model_dump(), config.model_dump()
     changed = [k for k in now if before[k] != now[k] and k not in FREE_TO_CHANGE]
@@ -137,8 +140,7 @@ def _check_same(
         got = ", ".join(f"{k}={before[k]!r} in the checkpoint, {now[k]!r} asked for" for k in changed)
         fix = "resume with the same settings, or choose another folder"
         raise CheckpointError(complain(str(path), expected="the same configuration", got=got, fix=fix))
-    if chip is not None and profile != chip.profile:
-        assert profile is not None
+    if isinstance(chip, Chip) and profile is not None and profile != chip.profile:
         own, other = chip.profile.model_dump(), profile.model_dump()
         got = ", ".join(f"{k}={other[k]!r} in the checkpoint, {own[k]!r} now" for k in own if own[k] != other[k])
         fix = "restore the profile's file, or choose another folder"

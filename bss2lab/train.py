@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from bss2lab import checkpoint
-from bss2lab.chip import Chip
+from bss2lab.chip import Chip, ChipProfile
 from bss2lab.datasets import encoding, vision
 from bss2lab.learners import BatchResult, Learner, Samples, make_learner
 from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, ReadoutPenalty, WeightPenalty
 from bss2lab.results import Epoch
 from bss2lab.settings import N_OUTPUT, TrainConfig
+from bss2lab.types import Substrate
 
 if TYPE_CHECKING:
     from jaxtyping import Float64
@@ -101,7 +102,7 @@ class Run:
         config: the run.
         data: images; loaded if not given.
         objective: what to minimise; the standard objective if not given.
-        chip: a chip of your own; made from the configuration if not given and needed.
+        chip: a chip of your own, or another substrate; made from the configuration if not given and needed.
         directory: where to keep the checkpoint; None: nowhere.
         resume: go on from the checkpoint in ``directory``, if there is one.
     """
@@ -112,13 +113,13 @@ class Run:
         data: Data | None = None,
         *,
         objective: Objective | None = None,
-        chip: Chip | None = None,
+        chip: Substrate | None = None,
         directory: Path | None = None,
         resume: bool = False,
     ) -> None:
         set_threads(config.threads)
         self.config, self.directory = config, directory
-        self.chip = (chip or Chip(config.chip_seed, config.profile)) if config.on_chip else None
+        self.chip: Substrate | None = (chip or Chip(config.chip_seed, config.profile)) if config.on_chip else None
         self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip)
         self.epochs: list[Epoch] = []
         self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()
@@ -171,6 +172,11 @@ class Run:
             self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()
             self._save()
             yield self.epochs[-1]
+
+    @property
+    def profile(self) -> ChipProfile | None:
+        """Profile of the emulated chip, if the run has one."""
+        return self.chip.profile if isinstance(self.chip, Chip) else None
 
     @property
     def finished(self) -> bool:

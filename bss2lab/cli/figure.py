@@ -57,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         figure = plots.draw_learning_curves(curves, published(config))
     else:
         images = fig3.first_of_each(vision.load(config.task, "test"), SHOWN)
-        shots = fig3.snapshots(config, runs[0].learner.weights(), images, chip=runs[0].chip)
+        shots = fig3.snapshots(
+            config, runs[0].learner.weights(), images, chip=runs[0].chip if isinstance(runs[0].chip, Chip) else None
+        )
         names = images.dataset.classes if config.task == "fashion" else None
         figure = plots.draw_snapshots(shots, names)
     picture = io.BytesIO()

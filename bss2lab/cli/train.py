@@ -48,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     with _Interrupt() as interrupt, _Bar(config, training, hidden=arguments.quiet) as bar:
         for epoch in training.fit(stop=interrupt.is_set, on_batch=bar.advance):
             bar.epoch(epoch)
-    profile = training.chip.profile if training.chip else None
-    record = to_json(run_record(config, profile, training.epochs))
+    record = to_json(run_record(config, training.profile, training.epochs))
     if arguments.json == "-":
         sys.stdout.write(record)
     elif arguments.json is not None:

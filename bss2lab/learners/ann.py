@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from bss2lab.learners import adam
 from bss2lab.learners.autograd import torch_device
-from bss2lab.learners.base import BatchResult, Evaluation, Samples, restored
+from bss2lab.learners.base import BatchResult, Evaluation, Samples
 from bss2lab.settings import N_INPUT, N_OUTPUT, TrainConfig
 from bss2lab.types import Weights
 
@@ -76,25 +77,15 @@ class AnnLearner:
 
     def state(self) -> dict[str, ndarray]:
         """See ``Learner.state``."""
-        arrays = {}
-        for name, p in zip(_NAMES, self._parameters, strict=True):
-            moments = self._adam.state.get(p, {})
-            arrays[name] = p.detach().cpu().numpy()
-            for part in ("exp_avg", "exp_avg_sq"):
-                arrays[f"{name}.{part}"] = moments[part].cpu().numpy() if moments else np.zeros(p.shape, np.float32)
-            arrays[f"{name}.step"] = np.array([float(moments["step"]) if moments else 0.0], np.float32)
-        return arrays
+        return adam.state_of(self._named, self._adam)
 
     def restore(self, state: dict[str, ndarray]) -> None:
         """See ``Learner.restore``."""
-        restored(state, self.state())
-        with torch.no_grad():
-            for name, p in zip(_NAMES, self._parameters, strict=True):
-                p.copy_(torch.from_numpy(state[name]))
-                moments = {
-                    k: torch.tensor(state[f"{name}.{k}"], device=self._device) for k in ("exp_avg", "exp_avg_sq")
-                }
-                self._adam.state[p] = {"step": torch.tensor(float(state[f"{name}.step"][0])), **moments}
+        adam.restore(self._named, self._adam, state)
+
+    @property
+    def _named(self) -> dict[str, Tensor]:
+        return dict(zip(_NAMES, self._parameters, strict=True))
 
     def _logits(self, samples: Samples, index: Int64[ndarray, "b"], keep: Tensor | None) -> Float[Tensor, "b o"]:
         x = torch.from_numpy(samples.pixels[index].astype(np.float32) / 255).to(self._device)

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from bss2lab.chip import Chip
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import Traces, integrate
-from bss2lab.learners.base import BatchResult, Evaluation, Samples, restored
-from bss2lab.learners.readout import evaluate_on_chip
+from bss2lab.learners import adam
+from bss2lab.learners.base import BatchResult, Evaluation, Samples
+from bss2lab.learners.readout import evaluate_on_substrate
 from bss2lab.losses import Objective
 from bss2lab.network import chip_weights, initial_weights, traces_of
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import N_INPUT, N_OUTPUT, TrainConfig
-from bss2lab.types import Substrate, Weights
+from bss2lab.types import Spikes, Substrate, Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int64
@@ -44,7 +45,7 @@ class AutogradLearner:
         chip: substrate in the loop (mode ``itl``) or under test (``transfer``); None: software alone.
     """
 
-    def __init__(self, config: TrainConfig, objective: Objective, chip: Chip | None) -> None:
+    def __init__(self, config: TrainConfig, objective: Objective, chip: Substrate | None) -> None:
         self._config, self._objective, self._chip = config, objective, chip
         self._device = torch_device(config.device)
         start = initial_weights(
@@ -92,7 +93,7 @@ class AutogradLearner:
     def evaluate(self, samples: Samples, *, noise_seed: int) -> Evaluation:
         """See ``Learner.evaluate``."""
         if self._chip is not None:
-            return evaluate_on_chip(self._chip, self.weights(), samples, seed=noise_seed)
+            return evaluate_on_substrate(self._chip, self.weights(), samples, seed=noise_seed)
         decisions, total = [], 0.0
         with torch.no_grad():
             for start in range(0, len(samples), 500):
@@ -110,27 +111,17 @@ class AutogradLearner:
 
     def state(self) -> dict[str, ndarray]:
         """See ``Learner.state``."""
-        arrays: dict[str, ndarray] = {}
-        for name, w in zip(("w_hidden", "w_output"), self._weights, strict=True):
-            moments = self._adam.state.get(w, {})
-            arrays[name] = w.detach().cpu().numpy()
-            for part in ("exp_avg", "exp_avg_sq"):
-                arrays[f"{name}.{part}"] = moments[part].cpu().numpy() if moments else np.zeros(w.shape, np.float32)
-            arrays[f"{name}.step"] = np.array([float(moments["step"]) if moments else 0.0], np.float32)
-        return arrays
+        return adam.state_of(self._named, self._adam)
 
     def restore(self, state: dict[str, ndarray]) -> None:
         """See ``Learner.restore``."""
-        restored(state, self.state())
-        with torch.no_grad():
-            for name, w in zip(("w_hidden", "w_output"), self._weights, strict=True):
-                w.copy_(torch.from_numpy(state[name]))
-                moments = {
-                    p: torch.tensor(state[f"{name}.{p}"], device=self._device) for p in ("exp_avg", "exp_avg_sq")
-                }
-                self._adam.state[w] = {"step": torch.tensor(float(state[f"{name}.step"][0])), **moments}
+        adam.restore(self._named, self._adam, state)
 
-    def _record(self, substrate: Substrate, spikes, silenced: Bool[ndarray, "n"], seed: int) -> Traces:
+    @property
+    def _named(self) -> dict[str, Tensor]:
+        return dict(zip(("w_hidden", "w_output"), self._weights, strict=True))
+
+    def _record(self, substrate: Substrate, spikes: Spikes, silenced: Bool[ndarray, "n"], seed: int) -> Traces:
         rounded, scale = chip_weights(self.weights())
         traces = traces_of(substrate.run(rounded, spikes, seed=seed, silenced=silenced), scale)
         return Traces(*(x.to(self._device) for x in traces))

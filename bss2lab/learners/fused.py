@@ -10,7 +10,7 @@ from bss2lab.chip import Chip
 from bss2lab.chip.emulator import FIRST_SAMPLE
 from bss2lab.kernels import feedforward, training
 from bss2lab.learners.base import BatchResult, Evaluation, Samples, restored
-from bss2lab.learners.readout import evaluate_on_chip
+from bss2lab.learners.readout import evaluate_on_substrate
 from bss2lab.losses import MaxOverTime, Objective
 from bss2lab.network import chip_weights, initial_weights
 from bss2lab.quantize import HIDDEN_SCALE, WEIGHT_CLAMP, model_units_per_lsb
@@ -96,7 +96,7 @@ class FusedLearner:
         """See ``Learner.evaluate``."""
         cfg = self._config
         if self._chip is not None:
-            return evaluate_on_chip(self._chip, self.weights(), samples, seed=noise_seed)
+            return evaluate_on_substrate(self._chip, self.weights(), samples, seed=noise_seed)
         stats = np.empty((len(samples), training.N_STATISTICS), _f)
         decisions = np.empty(len(samples), np.int64)
         s = samples.spikes

@@ -1,22 +1,34 @@
-"""Decisions on an emulated chip, for evaluation: weights rounded and written, output samples read."""
+"""Decisions on a substrate, for evaluation: weights rounded and written, output samples read."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from bss2lab.chip import Chip
 from bss2lab.learners.base import Evaluation, Samples
-from bss2lab.network import chip_weights
-from bss2lab.types import Weights
+from bss2lab.network import chip_weights, traces_of
+from bss2lab.types import Substrate, Weights
+
+_BATCH = 500
 
 
-def evaluate_on_chip(chip: Chip, weights: Weights, samples: Samples, *, seed: int) -> Evaluation:
-    """Write the rounded weights to a chip and classify every sample there.
+def evaluate_on_substrate(substrate: Substrate, weights: Weights, samples: Samples, *, seed: int) -> Evaluation:
+    """Write the rounded weights to a substrate and classify every sample there.
 
     Args:
-        chip: the emulated chip.
+        substrate: the emulated chip (which has a fast way to do this), or anything else behind the protocol.
         weights: model weights.
         samples: what to classify.
         seed: seed of the trial-to-trial noise.
     """
-    rounded, _ = chip_weights(weights)
-    decisions, spikes = chip.classify(chip.write(rounded), samples.spikes, seed=seed)
-    return Evaluation.of(decisions, samples.labels, float(spikes.mean()))
+    rounded, scale = chip_weights(weights)
+    if isinstance(substrate, Chip):
+        decisions, spikes = substrate.classify(substrate.write(rounded), samples.spikes, seed=seed)
+        return Evaluation.of(decisions, samples.labels, float(spikes.mean()))
+    found, total = [], 0.0
+    for start in range(0, len(samples), _BATCH):
+        part = samples.spikes.select(np.arange(start, min(start + _BATCH, len(samples))))
+        traces = traces_of(substrate.run(rounded, part, seed=seed + start), scale)
+        found.append(traces.v_output.amax(dim=1).argmax(dim=1).numpy())
+        total += float(traces.s_hidden.sum())
+    return Evaluation.of(np.concatenate(found), samples.labels, total / len(samples))
