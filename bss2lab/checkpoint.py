@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.numpy
+from pydantic import TypeAdapter
 
 from bss2lab.chip import Chip, ChipProfile
 from bss2lab.errors import CheckpointError, complain
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 FILE = "checkpoint.safetensors"
 FORMAT = 1
+
+_DAMAGE = (
+    safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError,
+    RecursionError,
+)  # fmt: skip
+"""What reading a damaged or hostile file may raise."""
+
+_MANY = 2**53
+"""More than any count of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +53,16 @@ class Position:
     sums: BatchResult
 
 
+_POSITION = TypeAdapter(Position)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
     """A checkpoint read back."""
 
     path: Path
     config: TrainConfig
+    chip_seed: int | None
     profile: ChipProfile | None
     position: Position
     state: dict[str, ndarray]
@@ -94,20 +108,23 @@ def load(path: Path, config: TrainConfig | None = None, chip: Substrate | None =
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']}")
         saved = TrainConfig(**header["config"])
-        profile = None if header["chip"] is None else ChipProfile(**header["chip"]["profile"])
+        chip_seed, profile = _chip(header["chip"])
         position = _position(header["position"])
+        numerics = header["numerics"]
     except FileNotFoundError:
         text = complain("checkpoint", expected="a file", got=f"nothing at {path}", fix="train with --save first")
         raise CheckpointError(text) from None
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise misfit(path, error) from None
-    if header["numerics"] != NUMERICS:
-        want, got = f"numerics version {NUMERICS}", header["numerics"]
+    if numerics != NUMERICS:
+        want, got = f"numerics version {NUMERICS}", numerics
         fix = "finish the run with the version that began it, or start a new folder"
         raise CheckpointError(complain(str(path), expected=want, got=got, fix=fix))
     if config is not None:
-        _check_same(path, saved, config, profile, chip)
-    return Loaded(path, saved, profile, position, state)
+        _check_same(path, saved, config)
+        if chip is not None:
+            _check_same_chip(path, chip_seed, profile, chip)
+    return Loaded(path, saved, chip_seed, profile, position, state)
 
 
 def misfit(path: Path, reason: object) -> CheckpointError:
@@ -124,22 +141,38 @@ def refuse_overwriting(path: Path) -> None:
 
 
 def _position(fields: dict[str, Any]) -> Position:
-    epochs = [Epoch(**e) for e in fields["epochs"]]
-    batch, seconds = int(fields["batch"]), float(fields["seconds"])
-    if batch < 0 or [e.epoch for e in epochs] != list(range(1, len(epochs) + 1)):
+    json.dumps(fields, allow_nan=False)  # NaN and infinity were never written
+    position = _POSITION.validate_python(fields)
+    sums = position.sums
+    if (
+        [e.epoch for e in position.epochs] != list(range(1, len(position.epochs) + 1))
+        or position.batch < 0
+        or not 0 <= sums.correct <= sums.images < _MANY
+        or not 0 <= sums.clipped < _MANY
+    ):
         raise ValueError("impossible position in the run")
-    return Position(epochs, batch, seconds, BatchResult(**fields["sums"]))
+    return position
 
 
-def _check_same(
-    path: Path, saved: TrainConfig, config: TrainConfig, profile: ChipProfile | None, chip: Substrate | None
-) -> None:
+def _chip(fields: dict[str, Any] | None) -> tuple[int | None, ChipProfile | None]:
+    return (None, None) if fields is None else (int(fields["seed"]), ChipProfile(**fields["profile"]))
+
+
+def _check_same(path: Path, saved: TrainConfig, config: TrainConfig) -> None:
     before, now = saved.model_dump(), config.model_dump()
     changed = [k for k in now if before[k] != now[k] and k not in FREE_TO_CHANGE]
     if changed:
         got = ", ".join(f"{k}={before[k]!r} in the checkpoint, {now[k]!r} asked for" for k in changed)
         fix = "resume with the same settings, or choose another folder"
         raise CheckpointError(complain(str(path), expected="the same configuration", got=got, fix=fix))
+
+
+def _check_same_chip(path: Path, seed: int | None, profile: ChipProfile | None, chip: Substrate) -> None:
+    before = "another substrate" if profile is None else f"chip {seed}"
+    now = f"chip {chip.seed}" if isinstance(chip, Chip) else "another substrate"
+    if before != now:
+        fix = "resume on the chip that began the run, or choose another folder"
+        raise CheckpointError(complain(str(path), expected=f"a run on {now}", got=f"one on {before}", fix=fix))
     if isinstance(chip, Chip) and profile is not None and profile != chip.profile:
         own, other = chip.profile.model_dump(), profile.model_dump()
         got = ", ".join(f"{k}={other[k]!r} in the checkpoint, {own[k]!r} now" for k in own if own[k] != other[k])

@@ -84,6 +84,9 @@ def _explain(config: type[Config], error: ValidationError) -> str:
             fix = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(config.model_fields)}"
             lines.append(f"{name}: expected a known key of {config.__name__}, got {name!r}; {fix}")
             continue
+        if not problem["loc"]:  # a rule between fields says it all in its own words
+            lines.append(problem["msg"].removeprefix("Value error, "))
+            continue
         field = config.model_fields.get(name)
         extra = field.json_schema_extra if field is not None else None
         unit = f" {extra['unit']}" if isinstance(extra, dict) and extra.get("unit") else ""

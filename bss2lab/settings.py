@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from bss2lab.chip.limits import check_size
 from bss2lab.config import Config, Source, quantity
+from bss2lab.errors import complain
 from bss2lab.kernels import Model
 
 _CODE, _PAPER, _ASSUMED = Source.AUTHORS_CODE, Source.PAPER, Source.ASSUMED
@@ -116,9 +117,11 @@ class TrainConfig(Config):
         if self.mode in ("itl", "transfer"):
             check_size(N_INPUT, self.n_hidden, N_OUTPUT)
         if self.limit and self.validation >= self.limit:
-            raise ValueError(f"validation below limit = {self.limit}")
+            want = f"validation below limit = {self.limit}"
+            raise ValueError(complain("validation", expected=want, got=self.validation, fix="hold out fewer images"))
         if self.device != "cpu" and not self.device.startswith("cuda"):
-            raise ValueError(f"device 'cpu', 'cuda' or 'cuda:N', got {self.device!r}")
+            want = "'cpu', 'cuda' or 'cuda:N'"
+            raise ValueError(complain("device", expected=want, got=repr(self.device), fix="leave it at 'cpu'"))
         return self
 
     @property

@@ -52,6 +52,7 @@ def check_writable(path: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> OSError:
-    reason = error.strerror or str(error)
+    in_the_way = isinstance(error, FileExistsError)  # of mkdir: a file lies where the folder should
+    reason = f"the file {path.parent}, which is no folder" if in_the_way else error.strerror or str(error)
     fix = "free space or choose another folder"
     return OSError(error.errno, complain(str(path), expected="a place to write to", got=reason, fix=fix))

@@ -132,6 +132,7 @@ class Run:
             else:
                 self._save()  # a folder that cannot be written to is found out now, not after an epoch
         self.data = data or Data.load(config)
+        self._check_position()
         self._held_out = encode(self.data.held_out, config)
         self._upright = None if config.rotation else encode(self.data.train, config)
 
@@ -213,6 +214,14 @@ class Run:
         if self.directory is not None:
             position = checkpoint.Position(list(self.epochs), self._batch, self._seconds, self._sums)
             checkpoint.save(self.directory / checkpoint.FILE, self.config, self.chip, position, self.learner.state())
+
+    def _check_position(self) -> None:
+        """Refuse a checkpoint that stands where this training set has no batch."""
+        n, size = len(self.data.train), self.config.batch_size
+        want = min(self._batch * size, n)
+        if self.directory is not None and (self._batch > -(-n // size) or self._sums.images != want):
+            reason = f"{self._sums.images} images after batch {self._batch}, of a training set of {n}"
+            raise checkpoint.misfit(self.directory / checkpoint.FILE, reason)
 
     def _restore(self, loaded: checkpoint.Loaded) -> None:
         try:

@@ -121,17 +121,22 @@ class Spikes:
         Raises:
             InputError: if ``dt_us`` is not positive, or so long that the grid has no bin.
         """
-        last = self._n_steps(dt_us) - 1
+        last = self.n_steps(dt_us) - 1
         return np.minimum(np.floor(self.times_us / np.float64(dt_us) + 1e-4), last).astype(np.int16)
 
     def dense(self, dt_us: float) -> Float32[ndarray, "b t n"]:
         """Return spike counts on the time grid (the reference kernel's input)."""
-        counts = np.zeros((len(self), self._n_steps(dt_us), self.n_units), dtype=np.float32)
+        counts = np.zeros((len(self), self.n_steps(dt_us), self.n_units), dtype=np.float32)
         owner = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         np.add.at(counts, (owner, self.bins(dt_us), self.units), 1.0)
         return counts
 
-    def _n_steps(self, dt_us: float) -> int:
+    def n_steps(self, dt_us: float) -> int:
+        """Return the number of time bins that cover a sample: ``round(duration / dt)``.
+
+        Raises:
+            InputError: if ``dt_us`` is not positive, or so long that the grid has no bin.
+        """
         if not 0 < dt_us <= self.duration_us:
             want = f"a step above 0 and at most the duration, {self.duration_us:g} µs"
             raise InputError(complain("dt_us", expected=want, got=f"{dt_us:g} µs", fix="the chip's is 1.7 µs"))

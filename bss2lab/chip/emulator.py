@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bss2lab import dynamics
-from bss2lab.chip.limits import check_silenced, check_weights
+from bss2lab.chip.limits import check_seed, check_silenced, check_weights
 from bss2lab.chip.mismatch import Mismatch, draw
 from bss2lab.chip.profile import ChipProfile, load_profile
 from bss2lab.chip.spec import NEURONS, SPEC, TIMESTAMP_US
@@ -33,11 +33,12 @@ class Program:
     """Weights written to a chip: what each synapse does to the membrane behind it.
 
     Attributes:
-        n_hidden, n_output: size of the layers; hidden neurons are 0 … n_hidden − 1, output neurons the last.
+        n_input, n_hidden, n_output: size of the layers; hidden neurons are 0 … n_hidden − 1, output neurons the last.
         input_rows: mV/µs per spike of an input row, [row, neuron].
         routed_rows: mV/µs per spike of an on-chip neuron, [source, neuron].
     """
 
+    n_input: int
     n_hidden: int
     n_output: int
     input_rows: Float32[ndarray, "i n"]
@@ -73,10 +74,7 @@ class Chip:
     """
 
     def __init__(self, seed: int = 0, profile: str | ChipProfile = "calibrated") -> None:
-        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-            want = "an integer 0 … 2^32 − 1"
-            raise InputError(complain("chip seed", expected=want, got=repr(seed), fix="number your chips from 0"))
-        self.seed = int(seed)
+        self.seed = check_seed("chip seed", seed, bits=32)
         self.profile = load_profile(profile) if isinstance(profile, str) else profile
         self.mismatch = draw(self.profile, self.seed)
         self.step_us = self.profile.cadc_period_us / self.profile.substeps
@@ -109,7 +107,6 @@ class Chip:
             InputError: if the network does not fit the chip or the input does not fit the network.
         """
         program = self.write(weights)
-        self._check_input(weights, spikes)
         n_steps = self.samples_in(spikes.duration_us)
         index = np.arange(len(spikes))
         most = int(program.n_hidden * (n_steps + 1) * self.profile.substeps)
@@ -134,7 +131,7 @@ class Chip:
         check_weights(weights)
         hidden, output = (np.ascontiguousarray(w, dtype=np.int8) for w in weights)
         program = Program(
-            hidden.shape[1], output.shape[1],
+            *hidden.shape, output.shape[1],
             np.zeros((NEURONS, NEURONS), np.float32), np.zeros((NEURONS, NEURONS), np.float32),
         )  # fmt: skip
         analog.program_synapses(hidden, *self._input_gain, 0, program.input_rows)
@@ -165,7 +162,6 @@ class Chip:
             Time in µs, shape [steps], and membranes in mV, shape [batch, steps, 256].
         """
         program = self.write(weights)
-        self._check_input(weights, spikes)
         n_fine = (self.samples_in(spikes.duration_us) + 1) * self.profile.substeps
         membranes = np.empty((len(spikes), n_fine + 1, NEURONS), np.float32)
         self._emulate(program, spikes, np.arange(len(spikes)), seed=seed, membranes=membranes)
@@ -248,9 +244,9 @@ class Chip:
         """Number of CADC samples that cover ``duration_us`` after the read-out lag."""
         return int(np.ceil(duration_us / self.profile.cadc_period_us - 1e-6))
 
-    def _check_input(self, weights: Weights, spikes: Spikes) -> None:
-        if spikes.n_units != weights.hidden.shape[0]:
-            want = f"{weights.hidden.shape[0]} units, one per row of the hidden weights"
+    def _check_input(self, program: Program, spikes: Spikes) -> None:
+        if spikes.n_units != program.n_input:
+            want = f"{program.n_input} units, one per row of the hidden weights"
             raise InputError(complain("input spikes", expected=want, got=spikes.n_units, fix="match the two"))
 
     def _emulate(
@@ -267,6 +263,8 @@ class Chip:
         events: tuple[ndarray, ndarray] | None = None,
         membranes: Float32[ndarray, "b steps n"] | None = None,
     ) -> tuple[RawRecording, Int64[ndarray, "b"]]:
+        self._check_input(program, spikes)
+        seed = check_seed("noise seed", seed, bits=63)
         batch = len(index)
         from_reset = reset_step is not None
         periods = self.samples_in(spikes.duration_us) + 1 if n_periods is None else n_periods

@@ -61,6 +61,18 @@ def _check_layer(what: str, w: ndarray) -> None:
         raise InputError(complain(what, expected=want, got=got, fix="scale or clip with quantize_weights(w, scale)"))
 
 
+def check_seed(what: str, seed: int, *, bits: int) -> int:
+    """Return a seed as a plain integer, or say what is wrong with it.
+
+    Raises:
+        InputError: if it is not an integer of so many bits.
+    """
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**bits:
+        want = f"an integer 0 … 2^{bits} − 1"
+        raise InputError(complain(what, expected=want, got=repr(seed), fix="count from 0"))
+    return int(seed)
+
+
 def check_silenced(silenced: Bool[ndarray, "n"], n_hidden: int) -> Bool[ndarray, "n"]:
     """Return the mask of silenced neurons as it is, or say what is wrong with it.
 

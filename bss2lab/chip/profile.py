@@ -131,7 +131,8 @@ class ChipProfile(Config):
     @model_validator(mode="after")
     def _check(self) -> ChipProfile:
         if self.membrane_min_mv >= self.membrane_max_mv:
-            raise ValueError(f"membrane_min_mv below membrane_max_mv = {self.membrane_max_mv}")
+            want = f"membrane_min_mv below membrane_max_mv = {self.membrane_max_mv}"
+            raise ValueError(complain("membrane_min_mv", expected=want, got=self.membrane_min_mv, fix="lower it"))
         return self
 
     @property

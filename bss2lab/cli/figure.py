@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.panel == "3b":
         curves = fig3.learning_curves(epochs, emulated=config.on_chip)
         figure = plots.draw_learning_curves(curves, published(config))
+    elif config.mode == "ann":
+        fix = "choose one of another mode, or panel 3b"
+        raise InputError(complain("--run", expected="a spiking network", got="a run of mode 'ann'", fix=fix))
     else:
         images = fig3.first_of_each(vision.load(config.task, "test"), SHOWN)
         shots = fig3.snapshots(
@@ -62,9 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         names = images.dataset.classes if config.task == "fashion" else None
         figure = plots.draw_snapshots(shots, names)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=200, bbox_inches="tight")
-    write_atomically(path, picture.getvalue())
+    write_atomically(path, figure.png())
     print(path)
     return 0
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _load(folder: Path) -> Run:
     """Rebuild a saved run: the profile comes from the checkpoint itself."""
     loaded = checkpoint.load(folder / checkpoint.FILE)
-    chip = Chip(loaded.config.chip_seed, loaded.profile) if loaded.profile is not None else None
+    chip = Chip(loaded.chip_seed or 0, loaded.profile) if loaded.profile is not None else None
     return Run(loaded.config, chip=chip, directory=folder, resume=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -53,9 +54,8 @@ def build(base: Config, changes: dict[str, Any]) -> Any:
     try:
         return base.replace(**changes)
     except InputError as error:
-        text = str(error)
-        for name in changes:
-            text = text.replace(f"{name}: ", f"--{name.replace('_', '-')}: ")
+        names = "|".join(re.escape(name) for name in changes)
+        text = re.sub(f"^({names}): ", lambda name: f"--{name[1].replace('_', '-')}: ", str(error), flags=re.MULTILINE)
         raise InputError(text) from None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
 from bss2lab.errors import InputError, complain
@@ -46,7 +45,7 @@ def integrate(
     Raises:
         InputError: shapes or dtypes that do not fit, weights that are not finite, an unknown kernel.
     """
-    _check(w_hidden, w_output, spikes, recorded)
+    _check(w_hidden, w_output, spikes, spikes.n_steps(dt_us), recorded, alive)
     if kernel == "auto":
         kernel = "compiled" if w_hidden.device.type == "cpu" else "reference"
     if kernel == "compiled":
@@ -58,7 +57,9 @@ def integrate(
     raise InputError(complain("kernel", expected=want, got=repr(kernel), fix="leave it at 'auto'"))
 
 
-def _check(w_hidden: Tensor, w_output: Tensor, spikes: Spikes, recorded: Traces | None) -> None:
+def _check(
+    w_hidden: Tensor, w_output: Tensor, spikes: Spikes, steps: int, recorded: Traces | None, alive: Tensor | None
+) -> None:
     if w_hidden.ndim != 2 or w_hidden.shape[0] != spikes.n_units:
         want, got = f"[{spikes.n_units} inputs, hidden]", list(w_hidden.shape)
         raise InputError(complain("w_hidden", expected=want, got=got, fix="transposed?"))
@@ -75,11 +76,11 @@ def _check(w_hidden: Tensor, w_output: Tensor, spikes: Spikes, recorded: Traces 
                 name, expected="finite weights", got=f"{bad} NaN or infinite", fix="lower the learning rate"
             )
             raise InputError(text)
-    if recorded is not None and recorded.v_hidden.shape[0] != len(spikes):
-        got = list(recorded.v_hidden.shape)
-        raise InputError(complain("recorded", expected=f"{len(spikes)} samples", got=got, fix="record this very batch"))
-
-
-def n_steps(spikes: Spikes, dt_us: float) -> int:
-    """Number of model steps that cover the samples."""
-    return int(np.rint(spikes.duration_us / dt_us))
+    (n_hidden, n_output), fix = w_output.shape, "record this very batch"
+    for name, trace in recorded._asdict().items() if recorded is not None else ():
+        want, got = [len(spikes), steps, n_output if name == "v_output" else n_hidden], list(trace.shape)
+        if got != want:
+            raise InputError(complain(f"recorded {name}", expected=want, got=got, fix=fix))
+    if alive is not None and list(alive.shape) != [n_hidden]:
+        want, got = [n_hidden], list(alive.shape)
+        raise InputError(complain("alive", expected=want, got=got, fix="pass one per hidden neuron"))

@@ -295,7 +295,8 @@ def emulate(
                     )
             n_spikes = 0
             for step in range(n_steps):
-                for back in range(min(step + 1, 2)):
+                held = step > reset_step
+                for back in range(0 if held else min(step + 1, 2)):
                     event = heads[step - back]
                     while event >= 0:
                         source = ev_source[event]
@@ -307,7 +308,7 @@ def emulate(
                         else:
                             _deliver(routed_rows[source - N], part, state)
                         event = ev_next[event]
-                if _integrate(state, par, rng, fired, crossing):
+                if not held and _integrate(state, par, rng, fired, crossing):
                     for j in range(N):
                         if fired[j]:
                             at = _fire(j, step, state, par, crossing)

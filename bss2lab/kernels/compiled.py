@@ -34,10 +34,10 @@ class _FeedForward(torch.autograd.Function):
         wh = feedforward.pad_hidden(w_hidden.detach().numpy())
         wo = feedforward.pad_output(w_output.detach().numpy())
         batch, n_hidden, n_out = len(spikes), w_hidden.shape[1], w_output.shape[1]
-        n_steps = round(spikes.duration_us / dt_us)
+        n_steps = spikes.n_steps(dt_us)
         v = np.zeros((batch, n_steps, wh.shape[1]), scalar)
         s = np.zeros((batch, n_steps, wh.shape[1]), np.uint8)
-        mask = np.zeros(wh.shape[1], np.uint8)
+        mask = np.zeros(wh.shape[1], scalar)
         mask[:n_hidden] = 1 if alive is None else alive.numpy()
         index, bins = np.arange(batch), spikes.bins(dt_us)
         events = spikes.offsets, index, spikes.units, bins

@@ -63,29 +63,28 @@ def _add_row(row, total):
 
 
 @kernel(fast=True)
-def _step_hidden(drive, current, v_before, v_after, s_before, s_after, alive, alpha, mu):
-    """One step of the hidden layer; clears the drive for the next one. Returns the number of spikes."""
-    count = 0
+def _step_hidden(drive, current, v_before, v_after, s_after, alive, alpha, mu):
+    """One step of the hidden layer; clears the drive for the next one."""
     for j in range(drive.shape[0]):
         current[j] = _synaptic_current(current[j], drive[j], alpha)
-        drive[j] = 0
-        v = _membrane(v_before[j], current[j], s_before[j], mu)
+        drive[j] = _ZERO
+        before = v_before[j]
+        spiked = alive[j] if _fires(before) else _ZERO
+        v = _membrane(before, current[j], spiked, mu)
         v_after[j] = v
-        s_after[j] = alive[j] if _fires(v) else 0
-        count += s_after[j]
-    return count
+        s_after[j] = np.uint8(alive[j] if _fires(v) else _ZERO)
 
 
 @kernel(fast=True)
-def forward_sample(w_hidden, bins, units, alive, alpha, mu, v, s, current, drive, zero_v, zero_s):
+def forward_sample(w_hidden, bins, units, alive, alpha, mu, v, s, current, drive, rest):
     """Run the hidden layer of one sample.
 
     Args:
         w_hidden: [input, hidden].
         bins, units: the sample's events, sorted by bin.
-        alive: uint8 [hidden].
+        alive: [hidden], 1 for neurons that may fire, else 0 (float).
         v, s: out, [time, hidden]; s is uint8.
-        current, drive, zero_v, zero_s: scratch, [hidden]; the last two hold zeros.
+        current, drive, rest: scratch, [hidden]; the last holds zeros.
     """
     current[:] = 0
     drive[:] = 0
@@ -94,10 +93,7 @@ def forward_sample(w_hidden, bins, units, alive, alpha, mu, v, s, current, drive
         while event < bins.shape[0] and bins[event] == t:
             _add_row(w_hidden[units[event]], drive)
             event += 1
-        if t == 0:
-            _step_hidden(drive, current, zero_v, v[0], zero_s, s[0], alive, alpha, mu)
-        else:
-            _step_hidden(drive, current, v[t - 1], v[t], s[t - 1], s[t], alive, alpha, mu)
+        _step_hidden(drive, current, v[t - 1] if t > 0 else rest, v[t], s[t], alive, alpha, mu)
 
 
 @kernel(fast=True)
@@ -142,17 +138,23 @@ def output_sample(w_output, spike_time, spike_unit, n_spikes, alpha, mu, v_outpu
 
 
 @kernel(fast=True)
-def _gather_spike_adjoint(w, o, g0, g1, g2, g3, g4, total):
-    w0, w1, w2, w3, w4 = w[o], w[o + 1], w[o + 2], w[o + 3], w[o + 4]
+def _gather_spike_adjoint(w, first, g, total):
+    """λ_S of the hidden spikes: the output adjoints of a group of outputs, weighted."""
+    g0, g1, g2, g3, g4 = g[first], g[first + 1], g[first + 2], g[first + 3], g[first + 4]
+    w0, w1, w2, w3, w4 = w[first], w[first + 1], w[first + 2], w[first + 3], w[first + 4]
     for j in range(total.shape[0]):
         total[j] += w0[j] * g0 + w1[j] * g1 + w2[j] * g2 + w3[j] * g3 + w4[j] * g4
 
 
 @kernel(fast=True)
-def _step_adjoint(v, alive, lambda_s, lambda_v, lambda_i, out, alpha, mu, beta):
+def _step_adjoint(w, first, g, v, alive, grad_s, lambda_v, lambda_i, out, alpha, mu, beta):
+    """One step back in time, with the last group of outputs gathered on the way."""
+    g0, g1, g2, g3, g4 = g[first], g[first + 1], g[first + 2], g[first + 3], g[first + 4]
+    w0, w1, w2, w3, w4 = w[first], w[first + 1], w[first + 2], w[first + 3], w[first + 4]
     for j in range(v.shape[0]):
+        lambda_s = grad_s[j] + w0[j] * g0 + w1[j] * g1 + w2[j] * g2 + w3[j] * g3 + w4[j] * g4
         slope = _derivative(v[j], beta) * alive[j]
-        lambda_v[j] = _membrane_adjoint(lambda_v[j], mu, lambda_s[j], slope)
+        lambda_v[j] = _membrane_adjoint(lambda_v[j], mu, lambda_s, slope)
         lambda_i[j] = _current_adjoint(lambda_i[j], alpha, lambda_v[j])
         out[j] = lambda_i[j]
 
@@ -182,13 +184,14 @@ def backward_sample(w_output, v, alive, grad_s, grad_v_output, alpha, mu, beta, 
     lambda_s, lambda_v_h, lambda_i_h = scratch[0], scratch[1], scratch[2]
     lambda_v_h[:] = 0
     lambda_i_h[:] = 0
+    nothing = np.zeros(n_out, v.dtype)
     for t in range(n_steps - 1, -1, -1):
         lambda_s[:] = grad_s[min(t, grad_s.shape[0] - 1)]
-        if t + 1 < n_steps:
-            g = adjoint_output[t + 1]
-            for o in range(0, n_out, GROUP):
-                _gather_spike_adjoint(w_output, o, g[o], g[o + 1], g[o + 2], g[o + 3], g[o + 4], lambda_s)
-        _step_adjoint(v[t], alive, lambda_s, lambda_v_h, lambda_i_h, adjoint[t], alpha, mu, beta)
+        g = adjoint_output[t + 1] if t + 1 < n_steps else nothing
+        for o in range(0, n_out - GROUP, GROUP):
+            _gather_spike_adjoint(w_output, o, g, lambda_s)
+        last = n_out - GROUP
+        _step_adjoint(w_output, last, g, v[t], alive, lambda_s, lambda_v_h, lambda_i_h, adjoint[t], alpha, mu, beta)
 
 
 @kernel(fast=True)
@@ -239,13 +242,13 @@ def forward(w_hidden, w_output, offsets, index, units, bins, alive, alpha, mu, v
     """Free-running forward pass of a batch; fills [batch, time, ·] arrays (padded; s_hidden is uint8)."""
     n_steps, n_hidden = v_hidden.shape[1:]
     for b in prange(index.shape[0]):
-        zero_v, zero_s = np.zeros(n_hidden, v_hidden.dtype), np.zeros(n_hidden, np.uint8)
+        rest = np.zeros(n_hidden, v_hidden.dtype)
         current, drive = np.empty(n_hidden, v_hidden.dtype), np.empty(n_hidden, v_hidden.dtype)
         spike_time, spike_unit = np.empty(n_steps * n_hidden, np.int32), np.empty(n_steps * n_hidden, np.int32)
         first, last = offsets[index[b]], offsets[index[b] + 1]
         forward_sample(
             w_hidden, bins[first:last], units[first:last], alive, alpha, mu,
-            v_hidden[b], s_hidden[b], current, drive, zero_v, zero_s,
+            v_hidden[b], s_hidden[b], current, drive, rest,
         )  # fmt: skip
         n_spikes = list_spikes(s_hidden[b], spike_time, spike_unit)
         scratch = np.empty(w_output.shape[0], v_hidden.dtype)
@@ -278,11 +281,10 @@ def backward(
     """
     batch, n_steps, n_hidden = v_hidden.shape
     adjoint_output = np.empty(grad_v_output.shape, grad_v_output.dtype)
-    alive_factor = alive.astype(v_hidden.dtype)
     for b in prange(batch):
         scratch = np.empty((3, n_hidden), v_hidden.dtype)
         backward_sample(
-            w_output, v_hidden[b], alive_factor, grad_s[b], grad_v_output[b], alpha, mu, beta,
+            w_output, v_hidden[b], alive, grad_s[b], grad_v_output[b], alpha, mu, beta,
             adjoint[b], adjoint_output[b], scratch,
         )  # fmt: skip
     n_units = grad_hidden.shape[0]

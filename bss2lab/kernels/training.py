@@ -29,7 +29,7 @@ NLL, BURST, READOUT, CORRECT, SPIKES, CLIPPED = range(6)
 N_STATISTICS = 6
 
 # Single-precision literals: they leave both float32 and float64 arithmetic as it is.
-_ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
+_ZERO, _ONE, _TWO, _TINY = np.float32(0), np.float32(1), np.float32(2), np.float32(1e-30)
 
 
 @kernel(fast=True)
@@ -108,7 +108,7 @@ def read_recording(cadc, fired, first, alive, n_hidden, n_out, hidden_unit, outp
     for t in range(v.shape[0]):
         codes, spikes, start, v_row, s_row = cadc[first + t], fired[first + t], cadc[0], v[t], s[t]
         for j in range(n_hidden):
-            spike = spikes[j] * alive[j]
+            spike = spikes[j] if alive[j] > 0 else np.uint8(0)
             trace = _normalise(np.float32(codes[j]), np.float32(start[j]), hidden_unit)
             v_row[j] = threshold if spike else trace
             s_row[j] = spike
@@ -125,12 +125,15 @@ def adam_row(w, m, v, grad, rate, beta1, beta2, epsilon, correction2, decay, lim
 
     ``rate`` is the learning rate over 1 − β1^k, ``correction2`` is √(1 − β2^k).
     """
-    new1, new2 = _ONE - beta1, _ONE - beta2
+    new1, new2, twice = _ONE - beta1, _ONE - beta2, _TWO * decay
     for j in range(w.shape[0]):
-        g = grad[j] + _TWO * decay * w[j]
-        m[j] = beta1 * m[j] + new1 * g
-        v[j] = beta2 * v[j] + new2 * g * g
-        step = rate * m[j] / (np.sqrt(v[j]) / correction2 + epsilon)
+        g = grad[j] + twice * w[j]
+        first = beta1 * m[j] + new1 * g
+        first = first if abs(first) > _TINY else _ZERO  # (subnormal numbers cost a hundred times as much)
+        second = beta2 * v[j] + new2 * g * g
+        second = second if second > _TINY else _ZERO
+        m[j], v[j] = first, second
+        step = rate * first / (np.sqrt(second) / correction2 + epsilon)
         w[j] = min(max(w[j] - step, -limit), limit)
 
 
@@ -176,7 +179,7 @@ def train_step(
         w_hidden, w_output: padded weights, [input, hidden] and [output, hidden].
         moments_hidden, moments_output: Adam's two moments, [2, ...] of the same shapes.
         offsets, units, bins, labels: the data set; index: samples of this batch.
-        alive: uint8 [hidden], 0 for dropped neurons.
+        alive: [hidden], 1, or 0 for dropped neurons (float).
         alpha, mu, beta: the model; c, rho_a, rho_b, decay, limit: the objective and the weight clamp.
         rate, beta1, beta2, epsilon, correction2: Adam.
         n_hidden, n_out, n_steps: real sizes.
@@ -191,7 +194,6 @@ def train_step(
     dtype = w_hidden.dtype
     weight = (alpha * _ZERO + _ONE) / np.float32(batch)
     threshold = alpha * _ZERO + THRESHOLD
-    alive_factor = alive.astype(dtype)
     chunk = max(1, min(13, batch // 4))
     n_chunks = (batch + chunk - 1) // chunk
     adjoint_output = np.empty((batch, n_steps, pad_out), dtype)
@@ -205,7 +207,7 @@ def train_step(
         v, s = np.empty((n_steps, pad_hid), dtype), np.zeros((n_steps, pad_hid), np.uint8)
         v_output, grad_v_output = np.zeros((n_steps, pad_out), dtype), np.zeros((n_steps, pad_out), dtype)
         grad_s, scratch = np.empty((1, pad_hid), dtype), np.empty((3, pad_hid), dtype)
-        zero_v, zero_s, scratch_out = np.zeros(pad_hid, dtype), np.zeros(pad_hid, np.uint8), np.empty(pad_out, dtype)
+        rest, scratch_out = np.zeros(pad_hid, dtype), np.empty(pad_out, dtype)
         v[:] = 0
         for b in range(k * chunk, min(batch, (k + 1) * chunk)):
             first_event, last_event = offsets[index[b]], offsets[index[b] + 1]
@@ -218,7 +220,7 @@ def train_step(
             else:
                 forward_sample(
                     w_hidden, bins[first_event:last_event], units[first_event:last_event], alive, alpha, mu,
-                    v, s, scratch[0], scratch[1], zero_v, zero_s,
+                    v, s, scratch[0], scratch[1], rest,
                 )  # fmt: skip
             n_spikes[b] = list_spikes(s, spike_time[b], spike_unit[b])
             if not recorded:
@@ -226,7 +228,7 @@ def train_step(
             max_over_time_loss(v_output, n_out, labels[index[b]], c, rho_a, weight, grad_v_output, stats[b])
             burst_penalty(s, n_hidden, rho_b, weight, grad_s, stats[b])
             backward_sample(
-                w_output, v, alive_factor, grad_s, grad_v_output, alpha, mu, beta,
+                w_output, v, alive, grad_s, grad_v_output, alpha, mu, beta,
                 adjoint[b], adjoint_output[b], scratch,
             )  # fmt: skip
     n_units = w_hidden.shape[0]
@@ -260,17 +262,17 @@ def evaluate(w_hidden, w_output, offsets, index, units, bins, alpha, mu, n_out, 
     batch = index.shape[0]
     chunk = max(1, min(64, batch // 4))
     n_chunks = (batch + chunk - 1) // chunk
-    alive = np.ones(pad_hid, np.uint8)
+    alive = np.ones(pad_hid, dtype)
     for k in prange(n_chunks):
         v, s = np.empty((n_steps, pad_hid), dtype), np.zeros((n_steps, pad_hid), np.uint8)
         v_output, scratch_out = np.empty((n_steps, pad_out), dtype), np.empty(pad_out, dtype)
-        scratch, zero_v, zero_s = np.empty((2, pad_hid), dtype), np.zeros(pad_hid, dtype), np.zeros(pad_hid, np.uint8)
+        scratch, rest = np.empty((2, pad_hid), dtype), np.zeros(pad_hid, dtype)
         spike_time, spike_unit = np.empty(n_steps * pad_hid, np.int32), np.empty(n_steps * pad_hid, np.int32)
         for b in range(k * chunk, min(batch, (k + 1) * chunk)):
             first, last = offsets[index[b]], offsets[index[b] + 1]
             forward_sample(
                 w_hidden, bins[first:last], units[first:last], alive, alpha, mu,
-                v, s, scratch[0], scratch[1], zero_v, zero_s,
+                v, s, scratch[0], scratch[1], rest,
             )  # fmt: skip
             n_spikes = list_spikes(s, spike_time, spike_unit)
             output_sample(w_output, spike_time, spike_unit, n_spikes, alpha, mu, v_output, scratch_out)

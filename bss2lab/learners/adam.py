@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bss2lab.learners.base import restored
+from bss2lab.learners.base import check_adam, restored
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -40,6 +40,8 @@ def restore(parameters: dict[str, Tensor], adam: torch.optim.Adam, state: dict[s
         ValueError: if it is not one of these parameters'.
     """
     restored(state, state_of(parameters, adam))
+    for name in parameters:
+        check_adam(float(state[f"{name}.step"][0]), state[f"{name}.exp_avg_sq"])
     with torch.no_grad():
         for name, p in parameters.items():
             p.copy_(torch.from_numpy(state[name]))

@@ -142,3 +142,13 @@ def restored(state: dict[str, ndarray], like: dict[str, ndarray]) -> dict[str, n
         if not np.isfinite(new).all():
             raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
     return state
+
+
+def check_adam(step: float, *second_moments: ndarray) -> None:
+    """Check what Adam divides by.
+
+    Raises:
+        ValueError: if it never took that many steps, or averaged squares to something negative.
+    """
+    if not 0 <= step < 2**53 or any((m < 0).any() for m in second_moments):
+        raise ValueError("Adam: expected steps and second moments of at least 0, got negative ones")

@@ -9,7 +9,7 @@ import numpy as np
 from bss2lab.chip import Chip
 from bss2lab.chip.emulator import FIRST_SAMPLE
 from bss2lab.kernels import feedforward, training
-from bss2lab.learners.base import BatchResult, Evaluation, Samples, restored
+from bss2lab.learners.base import BatchResult, Evaluation, Samples, check_adam, restored
 from bss2lab.learners.readout import evaluate_on_substrate
 from bss2lab.losses import MaxOverTime, Objective
 from bss2lab.network import chip_weights, initial_weights
@@ -55,7 +55,7 @@ class FusedLearner:
     ) -> BatchResult:  # fmt: skip
         """See ``Learner.train_batch``."""
         cfg, goal, chip = self._config, self._objective, self._chip
-        mask = np.zeros(self._hidden.shape[1], np.uint8)
+        mask = np.zeros(self._hidden.shape[1], _f)
         mask[: cfg.n_hidden] = alive
         cadc = fired = _NO_RECORDING
         scale = HIDDEN_SCALE
@@ -121,7 +121,9 @@ class FusedLearner:
 
     def restore(self, state: dict[str, ndarray]) -> None:
         """See ``Learner.restore``."""
-        for name, value in restored(state, self.state()).items():
+        restored(state, self.state())
+        check_adam(int(state["step"][0]), state["moments_hidden"][1], state["moments_output"][1])
+        for name, value in state.items():
             self.state()[name][...] = value
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bss2lab.plots import style
@@ -12,7 +11,7 @@ from bss2lab.presets import Published
 from bss2lab.studies.fig3 import LearningCurves, Snapshots
 
 
-def draw_snapshots(result: Snapshots, class_names: tuple[str, ...] | None = None) -> Figure:
+def draw_snapshots(result: Snapshots, class_names: tuple[str, ...] | None = None) -> style.PaperFigure:
     """Figure 3A: per image, its pixels, the raster of input and hidden spikes, and the read-out traces.
 
     Args:
@@ -26,7 +25,7 @@ def draw_snapshots(result: Snapshots, class_names: tuple[str, ...] | None = None
     names = class_names or tuple(str(k) for k in range(result.readout.shape[2]))
     end = float(result.time_us[-1])
     with style.paper():
-        figure = Figure(figsize=(2.5 * n + 1.2, 6.4))
+        figure = style.PaperFigure(figsize=(2.5 * n + 1.2, 6.4))
         grid = figure.subplots(3, n, squeeze=False, gridspec_kw={"height_ratios": (1.0, 1.7, 1.4)})
         for b in range(n):
             image, raster, traces = grid[:, b]
@@ -48,7 +47,7 @@ def draw_snapshots(result: Snapshots, class_names: tuple[str, ...] | None = None
     return figure
 
 
-def draw_learning_curves(result: LearningCurves, paper: Published | None = None) -> Figure:
+def draw_learning_curves(result: LearningCurves, paper: Published | None = None) -> style.PaperFigure:
     """Figure 3B: loss and error over the epochs, mean and range over the initialisations.
 
     Args:
@@ -59,7 +58,7 @@ def draw_learning_curves(result: LearningCurves, paper: Published | None = None)
         A new figure.
     """
     with style.paper():
-        figure = Figure(figsize=(7.0, 2.9))
+        figure = style.PaperFigure(figsize=(7.0, 2.9))
         loss, accuracy = figure.subplots(1, 2)
         _band(loss, result.epochs, result.loss, style.TRAIN, "training")
         loss.set(xlabel="epoch", ylabel="loss", yscale="log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,20 @@ _RC: Any = {
     "savefig.bbox": "tight",
     "figure.constrained_layout.use": True,
 }
+
+
+class PaperFigure(Figure):
+    """A Matplotlib figure that shows itself in a notebook and saves in the package's way, without pyplot."""
+
+    def png(self, dpi: int = 200) -> bytes:
+        """Return the figure as PNG."""
+        picture = io.BytesIO()
+        with paper():
+            self.savefig(picture, format="png", dpi=dpi, bbox_inches="tight")
+        return picture.getvalue()
+
+    def _repr_png_(self) -> bytes:
+        return self.png(dpi=110)
 
 
 @contextmanager

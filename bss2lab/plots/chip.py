@@ -1,0 +1,99 @@
+"""Draw what a chip is (its mismatch) and what it does (membranes and their digitised samples)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bss2lab.chip import Chip
+from bss2lab.chip.spec import SPEC
+from bss2lab.plots import style
+from bss2lab.quantize import CADC_MV_PER_LSB
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, UInt8
+    from numpy import ndarray
+
+
+def draw_mismatch(chips: dict[str, Chip]) -> style.PaperFigure:
+    """Histograms of the hidden truth over the 256 neurons: no experimenter sees these without measuring.
+
+    Args:
+        chips: label -> chip; drawn on top of one another.
+
+    Returns:
+        A new figure with four panels.
+    """
+    with style.paper():
+        figure = style.PaperFigure(figsize=(9.0, 2.5))
+        panels = figure.subplots(1, 4)
+        for k, (label, chip) in enumerate(chips.items()):
+            m = chip.mismatch
+            gain = m.input_gain_exc.mean(axis=0)
+            columns = (
+                (m.tau_mem_us, "membrane time constant (µs)"),
+                (m.tau_syn_exc_us, "synaptic time constant, exc. (µs)"),
+                (m.threshold_mv - m.leak_mv, "threshold − leak (mV)"),
+                (100 * gain / chip.profile.synapse_mv_per_us, "synaptic gain (% of nominal)"),
+            )
+            for axes, (values, name) in zip(panels, columns, strict=True):
+                spread = f"{100 * values.std() / values.mean():.0f} %"
+                colour = style.PALETTE[k]
+                axes.hist(values, bins=24, histtype="stepfilled", color=colour, alpha=0.45, label=f"{label}: {spread}")
+                axes.set(xlabel=name, yticks=[])
+                axes.spines["left"].set_visible(False)
+        for axes in panels:
+            axes.margins(y=0.42)
+            axes.legend(loc="upper right", handlelength=0.8, fontsize=7)
+        panels[0].set_ylabel("neurons")
+        style.badge(figure, emulated=True)
+    return figure
+
+
+def draw_membranes(
+    time_us: Float32[ndarray, "steps"],
+    membranes_mv: Float32[ndarray, "steps n"],
+    sample_time_us: Float32[ndarray, "t"],
+    samples_lsb: UInt8[ndarray, "t n"],
+    *,
+    threshold_mv: float | None = None,
+) -> style.PaperFigure:
+    """Continuous membranes, and the samples that the column ADC takes of them.
+
+    Args:
+        time_us, membranes_mv: the true membranes at every fine step.
+        sample_time_us, samples_lsb: CADC samples of the same neurons.
+        threshold_mv: nominal threshold, drawn as a line.
+
+    Returns:
+        A new figure: all neurons on the left, the first with its samples on the right.
+    """
+    with style.paper():
+        figure = style.PaperFigure(figsize=(8.6, 2.9))
+        many, one = figure.subplots(1, 2)
+        many.plot(time_us, membranes_mv, color=style.HIDDEN, linewidth=0.6, alpha=0.35)
+        many.plot(time_us, membranes_mv.mean(axis=1), color="black", linewidth=1.6, label="mean")
+        many.set(xlabel="time (µs)", ylabel="membrane (mV)", title=f"{membranes_mv.shape[1]} neurons, one spike each")
+        many.legend(loc="upper right")
+        one.plot(time_us, membranes_mv[:, 0], color=style.HIDDEN, linewidth=1.2, label="true membrane")
+        digitised = samples_lsb[:, 0].astype(np.float64) * CADC_MV_PER_LSB
+        one.plot(sample_time_us, digitised, "o", color=style.TEST, markersize=4, label="CADC sample, 8 bit")
+        one.set(xlabel="time (µs)", ylabel="membrane (mV)", title="one neuron, as it is and as it is read")
+        if threshold_mv is not None:
+            for axes in (many, one):
+                axes.axhline(threshold_mv, color=style.REFERENCE, linestyle="--", linewidth=0.8)
+        one.legend(loc="upper right")
+        style.badge(figure, emulated=True)
+    return figure
+
+
+def constants_table(chip: Chip) -> str:
+    """Every constant of a chip with unit and origin, as a Markdown table."""
+    lines = ["| constant | value | unit | source | |", "|---|---|---|---|---|"]
+    for name, row in chip.profile.provenance().items():
+        why = f"{row['help']}; {row['why']}" if row["why"] else row["help"]
+        lines.append(f"| `{name}` | {getattr(chip.profile, name):g} | {row['unit']} | {row['source']} | {why} |")
+    for name, c in SPEC.items():
+        lines.append(f"| {name.replace('_', ' ')} | {c.value:g} | {c.unit} | {c.source.value} | {c.note} |")
+    return "\n".join(lines)
