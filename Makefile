@@ -22,7 +22,7 @@ help: ## list the targets
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) OUT=$(OUT) PIP_FLAGS= PYTEST_FLAGS= LAB_FLAGS="
 
 demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), print results, draw figure 3A/B
-	$(BIN)/bss2lab train mnist --mode itl --epochs 12 --save $(RUN)
+	$(BIN)/bss2lab train mnist --mode itl --save $(RUN) --resume
 	$(BIN)/bss2lab figure 3a --run $(RUN) --out $(OUT)
 	$(BIN)/bss2lab figure 3b --run $(RUN) --out $(OUT)
 

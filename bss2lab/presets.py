@@ -50,7 +50,9 @@ PRESETS: dict[str, TrainConfig] = {
     "regularised": TrainConfig(**_REGULARISED),
     "software": TrainConfig(mode="software", epochs=20),
     "software-regularised": TrainConfig(mode="software", **_REGULARISED),
-    "paper": TrainConfig(epochs=PAPER_EPOCHS, learning_rate=1.5e-3, lr_decay=0.97, rho_b=5e-4, rho_a=0.0),
+    "paper": TrainConfig(
+        epochs=PAPER_EPOCHS, learning_rate=1.5e-3, lr_decay=0.97, loss_scale=10.0, rho_b=5e-4, rho_a=0.0, rho_w=0.1
+    ),
 }
 
 

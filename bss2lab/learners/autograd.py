@@ -62,7 +62,8 @@ class AutogradLearner:
         spikes = samples.spikes.select(index)
         recorded = None
         if self._chip is not None and self._config.mode == "itl":
-            recorded = self._record(self._chip, spikes, ~alive, noise_seed)
+            # the substrate counts its noise from the batch's first image: no two batches share it
+            recorded = self._record(self._chip, spikes, ~alive, noise_seed + int(index[0]))
         labels = torch.from_numpy(samples.labels[index]).to(self._device)
         mask = torch.from_numpy(alive.astype(np.float32)).to(self._device)
         w_hidden, w_output = self._weights

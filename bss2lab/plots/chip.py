@@ -28,27 +28,34 @@ def draw_mismatch(chips: dict[str, Chip]) -> style.PaperFigure:
     with style.paper():
         figure = style.PaperFigure(figsize=(9.0, 2.5))
         panels = figure.subplots(1, 4)
-        for k, (label, chip) in enumerate(chips.items()):
-            m = chip.mismatch
-            gain = m.input_gain_exc.mean(axis=0)
-            columns = (
-                (m.tau_mem_us, "membrane time constant (µs)"),
-                (m.tau_syn_exc_us, "synaptic time constant, exc. (µs)"),
-                (m.threshold_mv - m.leak_mv, "threshold − leak (mV)"),
-                (100 * gain / chip.profile.synapse_mv_per_us, "synaptic gain (% of nominal)"),
-            )
-            for axes, (values, name) in zip(panels, columns, strict=True):
-                spread = f"{100 * values.std() / values.mean():.0f} %"
-                colour = style.PALETTE[k]
-                axes.hist(values, bins=24, histtype="stepfilled", color=colour, alpha=0.45, label=f"{label}: {spread}")
-                axes.set(xlabel=name, yticks=[])
-                axes.spines["left"].set_visible(False)
+        for axes, (name, values) in zip(panels, _truths(list(chips.values())), strict=True):
+            bins = np.linspace(min(v.min() for v in values), max(v.max() for v in values), 36)
+            for k, (label, v) in enumerate(zip(chips, values, strict=True)):
+                spread = f"{label}: {100 * v.std() / v.mean():.0f} %"
+                axes.hist(v, bins, histtype="stepfilled", color=style.PALETTE[k], alpha=0.45, label=spread)
+            axes.set(xlabel=name, yticks=[])
+            axes.spines["left"].set_visible(False)
         for axes in panels:
             axes.margins(y=0.42)
             axes.legend(loc="upper right", handlelength=0.8, fontsize=7)
         panels[0].set_ylabel("neurons")
         style.badge(figure, emulated=True)
     return figure
+
+
+def _truths(chips: list[Chip]) -> list[tuple[str, list[ndarray]]]:
+    """One (axis label, values of each chip) per panel."""
+    truths = [chip.mismatch for chip in chips]
+    nominal = [chip.profile.synapse_mv_per_us for chip in chips]
+    return [
+        ("membrane time constant (µs)", [m.tau_mem_us for m in truths]),
+        ("exc. synaptic time constant (µs)", [m.tau_syn_exc_us for m in truths]),
+        ("threshold − leak (mV)", [m.threshold_mv - m.leak_mv for m in truths]),
+        (
+            "synaptic gain (% of nominal)",
+            [100 * m.input_gain_exc.mean(axis=0) / n for m, n in zip(truths, nominal, strict=True)],
+        ),
+    ]
 
 
 def draw_membranes(

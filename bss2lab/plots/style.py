@@ -57,7 +57,7 @@ def badge(figure: Figure, *, emulated: bool) -> None:
     """Say on the figure itself where its data come from."""
     text = "emulated chip" if emulated else "software model"
     figure.text(
-        0.995, 0.995, text, ha="right", va="top", fontsize=7, color="white",
+        1.0, 1.01, text, ha="right", va="bottom", fontsize=7, color="white",
         bbox={"boxstyle": "round,pad=0.3", "facecolor": REFERENCE, "edgecolor": "none"},
     )  # fmt: skip
 
