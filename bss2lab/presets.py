@@ -43,13 +43,15 @@ TABLE_1: dict[tuple[str, str, bool], Published] = {
 PAPER_EPOCHS = 100
 """Epochs behind table 1 [paper]."""
 
-_REGULARISED = {"dropout": 0.4, "rotation": 15.0, "epochs": 60, "lr_decay": 0.95}
+# Tuned on a validation split for 60 epochs [assumed]. The paper drops 40 % of the hidden neurons for 100 epochs;
+# in 60, with images also rotated, less of it generalises better.
+_REGULARISED = {"dropout": 0.1, "rotation": 15.0, "epochs": 60, "learning_rate": 2e-3, "lr_decay": 0.94, "beta": 20.0}
 
 PRESETS: dict[str, TrainConfig] = {
     "default": TrainConfig(),
-    "regularised": TrainConfig(**_REGULARISED),
-    "software": TrainConfig(mode="software", epochs=20),
-    "software-regularised": TrainConfig(mode="software", **_REGULARISED),
+    "regularised": TrainConfig(**_REGULARISED, rho_b=0.015, rho_a=0.02),
+    "software": TrainConfig(mode="software", epochs=20, lr_decay=0.85, rho_b=0.05, rho_a=0.0),
+    "software-regularised": TrainConfig(mode="software", **_REGULARISED, rho_b=0.005, rho_a=0.0),
     "paper": TrainConfig(
         epochs=PAPER_EPOCHS, learning_rate=1.5e-3, lr_decay=0.97, loss_scale=10.0, rho_b=5e-4, rho_a=0.0, rho_w=0.1
     ),

@@ -41,10 +41,10 @@ class TrainConfig(Config):
     )
     batch_size: int = quantity(100, "images per weight update", source=_CODE, ge=1, le=10_000)
     learning_rate: float = quantity(
-        3e-3, "Adam's learning rate in the first epoch", source=_ASSUMED, gt=0, le=1, why=_SHORT.format("1.5e-3")
+        2e-3, "Adam's learning rate in the first epoch", source=_ASSUMED, gt=0, le=1, why=_SHORT.format("1.5e-3")
     )
     lr_decay: float = quantity(
-        0.8, "factor on the learning rate per epoch", source=_ASSUMED, gt=0, le=1, why=_SHORT.format("0.97")
+        0.83, "factor on the learning rate per epoch", source=_ASSUMED, gt=0, le=1, why=_SHORT.format("0.97")
     )
     seed: int = quantity(
         0,
@@ -89,7 +89,12 @@ class TrainConfig(Config):
         why=_SHORT.format("5e-4; the smaller loss factor asks for more"),
     )
     rho_a: float = quantity(
-        0.0, "read-out penalty: mean over outputs of squared peak membranes", source=_CODE, ge=0, le=1e3
+        0.02,
+        "read-out penalty: mean over outputs of squared peak membranes",
+        source=_ASSUMED,
+        ge=0,
+        le=1e3,
+        why=_SHORT.format("0; the paper has one, and it keeps the read-out inside the ADC's range"),
     )
     rho_w: float = quantity(0.1, "weight penalty: mean squared hidden weight", source=_CODE, ge=0, le=1e3)
     dropout: float = quantity(

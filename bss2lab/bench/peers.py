@@ -88,11 +88,13 @@ def _norse(work: Workload) -> nn.Module:
     import norse.torch as norse
 
     config = work.config
+    # norse multiplies the current by Δt/τ_m: with weights that undo it, its neurons fire as ours do
+    hidden, output = (w * (config.tau_mem_us / config.dt_us) for w in work.weights)
 
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.second = _linear(work.weights.hidden), _linear(work.weights.output)
+            self.first, self.second = _linear(hidden), _linear(output)
             rates = {
                 "tau_mem_inv": torch.tensor(1 / config.tau_mem_us),
                 "tau_syn_inv": torch.tensor(1 / config.tau_syn_us),

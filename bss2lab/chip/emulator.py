@@ -210,11 +210,12 @@ class Chip:
             InputError: if the reset does not come within the time per image.
         """
         p = self.profile
-        n_periods = int(np.ceil(separation_us / p.cadc_period_us - 1e-6))
-        reset_step = int(np.floor((reset_after_us - self._start_us) / self.step_us + 1e-6))
-        if not p.substeps <= reset_step <= n_periods * p.substeps:
-            want = f"{self._start_us + p.cadc_period_us:g} µs … the separation of {separation_us:g} µs"
+        first_sample_us = self._start_us + p.cadc_period_us
+        if not first_sample_us - 1e-6 <= reset_after_us <= separation_us < np.inf:
+            want = f"{first_sample_us:g} µs … the separation of {separation_us:g} µs"
             raise InputError(complain("reset_after_us", expected=want, got=reset_after_us, fix="choose another"))
+        n_periods = int(np.ceil(separation_us / p.cadc_period_us - 1e-6))
+        reset_step = int(np.floor((reset_after_us - self._start_us) / self.step_us + 1e-5))
         return self._decide(program, spikes, seed, n_periods, reset_step)
 
     def _decide(

@@ -125,7 +125,7 @@ class ChipProfile(Config):
         source=_ASSUMED,
         ge=1,
         le=256,
-        why="spike times converge to 1e-3 of a time constant (tested)",
+        why="a typical spike time is then right to 3e-3 of a time constant (tested)",
     )
 
     @model_validator(mode="after")
@@ -200,7 +200,7 @@ def load_profile(name: str) -> ChipProfile:
         raise InputError(complain("profile", expected=want, got=repr(name), fix="choose one of them"))
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             complain(f"profile {name}", expected="readable JSON", got=error, fix="check the file")
         ) from None

@@ -182,12 +182,21 @@ def _sample_cadc_tail(state, par, rng, out):
 
 @kernel()
 def _fire(j, step, state, par, crossing):
-    """Reset a neuron that crossed its threshold; return the time of the crossing, in steps since the start."""
+    """Reset a neuron that crossed its threshold; return the time of the crossing, in steps since the start.
+
+    What the refractory time leaves of the step, the membrane spends rising from reset.
+    """
     awake = crossing[N + j]
     part = _threshold_crossing(crossing[j], state[V * N + j], par[THRESHOLD * N + j])
     within = (_ONE - awake) + awake * min(max(part, _ZERO), _ONE)
-    state[V * N + j] = par[RESET * N + j]
-    state[DEAD * N + j] = max(par[REFRACTORY * N + j] - (_ONE - within), _ZERO)
+    reset = par[RESET * N + j]
+    free = _membrane_exact(
+        reset, par[REST * N + j], par[MU * N + j],
+        state[EXC * N + j], par[K_EXC * N + j], state[INH * N + j], par[K_INH * N + j],
+    )  # fmt: skip
+    left = par[REFRACTORY * N + j] - (_ONE - within)
+    state[V * N + j] = reset + max(-left, _ZERO) * (free - reset)
+    state[DEAD * N + j] = max(left, _ZERO)
     return np.float32(step) + within
 
 

@@ -68,7 +68,8 @@ def draw_learning_curves(result: LearningCurves, paper: Published | None = None)
             label = f"paper, test: {paper.test:.1f} %"
             accuracy.axhline(paper.test, color=style.REFERENCE, linestyle="--", linewidth=1, label=label)
         late = min(1, len(result.epochs) - 1)  # the first epoch starts from chance and would flatten the rest
-        lowest = min(0.96, float(result.train_accuracy[:, late:].min()), float(result.test_accuracy.min()))
+        shown = [result.train_accuracy[:, late:].min(), result.test_accuracy.min(), paper.test / 100 if paper else 1.0]
+        lowest = min(0.96, *(float(value) for value in shown))
         accuracy.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(max(0.0, np.floor(100 * lowest) - 1), 100.2))
         n = len(result.loss)
         final = 100 * result.test_accuracy[:, -1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ class Row:
     name: str
     config: TrainConfig
     goal: float
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file's name."""
+        return "-".join(re.findall(r"\w+", self.name))
 
 
 ROWS = (
@@ -96,11 +102,11 @@ def accuracy(
         done: told about every finished run.
     """
     outcomes = []
-    for k, row in enumerate(rows):
+    for row in rows:
         runs = []
         for seed in seeds:
             config = row.config.replace(seed=seed, chip_seed=seed)
-            folder = store / f"row{k}-seed{seed}" if store else None
+            folder = store / f"{row.slug}-seed{seed}" if store else None
             run = Run(config, directory=folder, resume=True)
             for _ in run.fit():
                 pass
@@ -156,6 +162,6 @@ def load(path: Path) -> list[Outcome]:
             )
             for r in rows
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         fix = "make it with `bss2lab study accuracy --json FILE`"
         raise DataError(complain(str(path), expected="results of the accuracy study", got=error, fix=fix)) from None
