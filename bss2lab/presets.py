@@ -59,5 +59,6 @@ PRESETS: dict[str, TrainConfig] = {
 
 
 def published(config: TrainConfig) -> Published | None:
-    """Return the paper's number for a run's task, mode and regularisation, if it has one."""
-    return TABLE_1.get((config.task, config.mode, config.dropout > 0 and config.rotation > 0))
+    """Return the paper's number for a run's task, mode and regularisation (both kinds or none), if it has one."""
+    dropout, rotation = config.dropout > 0, config.rotation > 0
+    return TABLE_1.get((config.task, config.mode, dropout)) if dropout == rotation else None

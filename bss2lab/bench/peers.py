@@ -1,8 +1,9 @@
 """The same network in the idiom of three spiking-network libraries (extra ``[bench]``).
 
-Equal: sizes, batch, steps, input, initial weights, Adam, cross-entropy on the maximum over time, threshold 1,
-time constants, CPU, threads. Not equal: each library's own discretisation, reset and surrogate (SuperSpike or the
-nearest it has), and none of the three penalties: all of that costs the peers nothing or less.
+Equal: sizes, batch, steps, input, initial weights (norse's scaled, since it scales the current), Adam,
+cross-entropy on the maximum over time, threshold 1, time constants, CPU, threads. Not equal: each library's own
+discretisation, reset and surrogate (SuperSpike or the nearest it has), and none of the three penalties: all of
+that costs the peers nothing or less.
 """
 
 # The peers are optional, and not typed throughout.

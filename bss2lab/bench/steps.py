@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 BATCH = 100
-_IMAGES = 4000
-_PREPARATION_BATCHES = 300
+_IMAGES = 10_000
+_PREPARATION_BATCHES = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class Workload:
     Attributes:
         config: sizes and constants.
         samples: encoded MNIST images.
-        weights: weights after 300 batches, so that spike counts are realistic.
+        weights: weights after 1,000 batches, so that spike counts are realistic.
         dense: one batch of input on the time grid, [batch, time, input].
         labels: its classes.
     """
@@ -47,7 +47,7 @@ class Workload:
 
 
 def workload() -> Workload:
-    """Encode images and train for 300 batches."""
+    """Encode images and train for 1,000 batches."""
     config = TrainConfig(mode="software")
     samples = encode(vision.load("mnist", "train").take(_IMAGES), config)
     learner = make_learner(config, objective_of(config), None)

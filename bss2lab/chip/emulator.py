@@ -131,7 +131,7 @@ class Chip:
         check_weights(weights)
         hidden, output = (np.ascontiguousarray(w, dtype=np.int8) for w in weights)
         program = Program(
-            *hidden.shape, output.shape[1],
+            hidden.shape[0], hidden.shape[1], output.shape[1],
             np.zeros((NEURONS, NEURONS), np.float32), np.zeros((NEURONS, NEURONS), np.float32),
         )  # fmt: skip
         analog.program_synapses(hidden, *self._input_gain, 0, program.input_rows)

@@ -2,10 +2,10 @@
 
 Three facts make it fast. Input spikes are few: the drive of a step is a sum of weight rows, and the gradient
 of a weight row is a sum of adjoint currents at its spike times. A sample's whole history fits the first-level
-cache, so that forward and backward run over it before the next sample is touched. The dense product with the
-output weights is the one loop left, and it runs over contiguous hidden neurons.
+cache, so that forward and backward run over it before the next sample is touched. The loss touches the output
+at few moments, and only there does the backward pass meet the output weights.
 
-Arrays are padded: hidden to a multiple of 16, outputs to a multiple of 5; padded weights are zero and stay so.
+Hidden neurons are padded to a multiple of 16; padded weights are zero and stay so.
 The equations are those of ``dynamics`` and ``surrogate``, inlined.
 """
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 LANES = 16
-GROUP = 5
 
 _synaptic_current = device(dynamics.synaptic_current)
 _membrane = device(dynamics.membrane)
@@ -49,10 +48,10 @@ def pad_hidden(w: Float[ndarray, "i n"]) -> Float[ndarray, "i pad"]:
     return out
 
 
-def pad_output(w: Float[ndarray, "n o"]) -> Float[ndarray, "o_pad n_pad"]:
-    """Return output weights transposed, [output, hidden], both axes padded by zeros."""
-    out = np.zeros((padded(w.shape[1], GROUP), padded(w.shape[0], LANES)), w.dtype)
-    out[: w.shape[1], : w.shape[0]] = w.T
+def pad_output(w: Float[ndarray, "n o"]) -> Float[ndarray, "o n_pad"]:
+    """Return output weights transposed, [output, hidden], their columns padded by zeros."""
+    out = np.zeros((w.shape[1], padded(w.shape[0], LANES)), w.dtype)
+    out[:, : w.shape[0]] = w.T
     return out
 
 
@@ -138,30 +137,35 @@ def output_sample(w_output, spike_time, spike_unit, n_spikes, alpha, mu, v_outpu
 
 
 @kernel(fast=True)
-def _gather_spike_adjoint(w, first, g, total):
-    """λ_S of the hidden spikes: the output adjoints of a group of outputs, weighted."""
-    g0, g1, g2, g3, g4 = g[first], g[first + 1], g[first + 2], g[first + 3], g[first + 4]
-    w0, w1, w2, w3, w4 = w[first], w[first + 1], w[first + 2], w[first + 3], w[first + 4]
+def _add_scaled_row(row, factor, total):
     for j in range(total.shape[0]):
-        total[j] += w0[j] * g0 + w1[j] * g1 + w2[j] * g2 + w3[j] * g3 + w4[j] * g4
+        total[j] += factor * row[j]
 
 
 @kernel(fast=True)
-def _step_adjoint(w, first, g, v, alive, grad_s, lambda_v, lambda_i, out, alpha, mu, beta):
-    """One step back in time, with the last group of outputs gathered on the way."""
-    g0, g1, g2, g3, g4 = g[first], g[first + 1], g[first + 2], g[first + 3], g[first + 4]
-    w0, w1, w2, w3, w4 = w[first], w[first + 1], w[first + 2], w[first + 3], w[first + 4]
+def _step_adjoint(v, alive, grad_s, from_outputs, lambda_v, lambda_i_next, lambda_i, alpha, mu, beta):
+    """One step of the hidden layer back in time."""
     for j in range(v.shape[0]):
-        lambda_s = grad_s[j] + w0[j] * g0 + w1[j] * g1 + w2[j] * g2 + w3[j] * g3 + w4[j] * g4
         slope = _derivative(v[j], beta) * alive[j]
-        lambda_v[j] = _membrane_adjoint(lambda_v[j], mu, lambda_s, slope)
-        lambda_i[j] = _current_adjoint(lambda_i[j], alpha, lambda_v[j])
-        out[j] = lambda_i[j]
+        lambda_v[j] = _membrane_adjoint(lambda_v[j], mu, grad_s[j] + from_outputs[j], slope)
+        lambda_i[j] = _current_adjoint(lambda_i_next[j], alpha, lambda_v[j])
+
+
+@kernel(fast=True)
+def _step_outputs_adjoint(membranes, currents, alpha, mu):
+    """One step of the output layer back in time, already weighted (see ``backward_sample``)."""
+    for j in range(membranes.shape[0]):
+        membranes[j] = _membrane_adjoint(membranes[j], mu, _ZERO, _ZERO)
+        currents[j] = _current_adjoint(currents[j], alpha, membranes[j])
 
 
 @kernel(fast=True)
 def backward_sample(w_output, v, alive, grad_s, grad_v_output, alpha, mu, beta, adjoint, adjoint_output, scratch):
     """Back-propagate through one sample.
+
+    A hidden spike of step t receives Σ_o W_o λ_I,o[t+1]. The output layer is linear and its units are alike, so
+    the sum obeys the same recursion as each λ_o. It is carried along per hidden neuron, and a row of output
+    weights is added only where the loss touches an output: for a maximum over time, about once per output.
 
     Args:
         w_output: [output, hidden].
@@ -171,7 +175,7 @@ def backward_sample(w_output, v, alive, grad_s, grad_v_output, alpha, mu, beta, 
         grad_v_output: ∂L/∂V of the output, [time, output].
         adjoint: out, λ_I of the hidden layer, [time, hidden].
         adjoint_output: out, λ_I of the output layer, [time, output].
-        scratch: [3, hidden].
+        scratch: [4, hidden].
     """
     n_steps, n_out = grad_v_output.shape
     for o in range(n_out):
@@ -181,17 +185,19 @@ def backward_sample(w_output, v, alive, grad_s, grad_v_output, alpha, mu, beta, 
             lambda_v = _membrane_adjoint(lambda_v, mu, grad_v_output[t, o], _ONE)
             lambda_i = _current_adjoint(lambda_i, alpha, lambda_v)
             adjoint_output[t, o] = lambda_i
-    lambda_s, lambda_v_h, lambda_i_h = scratch[0], scratch[1], scratch[2]
-    lambda_v_h[:] = 0
-    lambda_i_h[:] = 0
-    nothing = np.zeros(n_out, v.dtype)
+    scratch[:] = 0
+    lambda_v_h, membranes, currents, nothing = scratch[0], scratch[1], scratch[2], scratch[3]
+    touched = False
     for t in range(n_steps - 1, -1, -1):
-        lambda_s[:] = grad_s[min(t, grad_s.shape[0] - 1)]
-        g = adjoint_output[t + 1] if t + 1 < n_steps else nothing
-        for o in range(0, n_out - GROUP, GROUP):
-            _gather_spike_adjoint(w_output, o, g, lambda_s)
-        last = n_out - GROUP
-        _step_adjoint(w_output, last, g, v[t], alive, lambda_s, lambda_v_h, lambda_i_h, adjoint[t], alpha, mu, beta)
+        later = adjoint[t + 1] if t + 1 < n_steps else nothing
+        direct = grad_s[min(t, grad_s.shape[0] - 1)]
+        _step_adjoint(v[t], alive, direct, currents, lambda_v_h, later, adjoint[t], alpha, mu, beta)
+        for o in range(n_out):
+            if grad_v_output[t, o] != 0:
+                _add_scaled_row(w_output[o], grad_v_output[t, o] / mu, membranes)  # (the step below multiplies by μ)
+                touched = True
+        if touched:
+            _step_outputs_adjoint(membranes, currents, alpha, mu)
 
 
 @kernel(fast=True)
@@ -282,7 +288,7 @@ def backward(
     batch, n_steps, n_hidden = v_hidden.shape
     adjoint_output = np.empty(grad_v_output.shape, grad_v_output.dtype)
     for b in prange(batch):
-        scratch = np.empty((3, n_hidden), v_hidden.dtype)
+        scratch = np.empty((4, n_hidden), v_hidden.dtype)
         backward_sample(
             w_output, v_hidden[b], alive, grad_s[b], grad_v_output[b], alpha, mu, beta,
             adjoint[b], adjoint_output[b], scratch,

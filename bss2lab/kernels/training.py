@@ -37,7 +37,7 @@ def max_over_time_loss(v_output, n_out, label, c, rho_a, weight, grad_v_output, 
     """NLL(log_softmax(c · max_t V)) + ρ_a · mean_i (max_t V_i)² of one sample, and its gradient.
 
     Args:
-        v_output: [time, outputs, padded]; n_out: real outputs.
+        v_output: [time, outputs]; n_out: number of outputs.
         label: class; c: loss scale; rho_a: readout penalty; weight: factor of the gradient (1 / batch).
         grad_v_output: out, [time, outputs]; non-zero at each output's maximum, shared evenly among equals
             (8-bit samples tie often; a silent output ties everywhere, and would otherwise never learn).
@@ -206,7 +206,7 @@ def train_step(
     for k in prange(n_chunks):
         v, s = np.empty((n_steps, pad_hid), dtype), np.zeros((n_steps, pad_hid), np.uint8)
         v_output, grad_v_output = np.zeros((n_steps, pad_out), dtype), np.zeros((n_steps, pad_out), dtype)
-        grad_s, scratch = np.empty((1, pad_hid), dtype), np.empty((3, pad_hid), dtype)
+        grad_s, scratch = np.empty((1, pad_hid), dtype), np.empty((4, pad_hid), dtype)
         rest, scratch_out = np.zeros(pad_hid, dtype), np.empty(pad_out, dtype)
         v[:] = 0
         for b in range(k * chunk, min(batch, (k + 1) * chunk)):

@@ -119,7 +119,7 @@ class Learner(Protocol):
         ...
 
     def state(self) -> dict[str, ndarray]:
-        """Return everything that the next step depends on, as arrays."""
+        """Return everything that the next step depends on, as arrays (the live ones: copy what is to be kept)."""
         ...
 
     def restore(self, state: dict[str, ndarray]) -> None:

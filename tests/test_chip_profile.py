@@ -1,0 +1,108 @@
+"""Chip profiles: the three that come with the package, JSON files of one's own, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bss2lab import dynamics
+from bss2lab.chip import PROFILES, Chip, ChipProfile, load_profile
+from bss2lab.errors import InputError
+from bss2lab.quantize import CADC_MV_PER_LSB
+
+
+def test_three_profiles_come_with_the_package():
+    assert set(PROFILES) == {"calibrated", "uncalibrated", "ideal"}
+    assert all(profile.name == name for name, profile in PROFILES.items())
+    assert ChipProfile() == PROFILES["calibrated"] == Chip().profile
+
+
+def test_calibration_targets_and_published_spreads():
+    c, u = PROFILES["calibrated"], PROFILES["uncalibrated"]
+    assert (c.leak_lsb, c.reset_lsb, c.threshold_lsb) == (80, 80, 150)
+    assert (c.tau_mem_us, c.tau_syn_exc_us, c.tau_syn_inh_us, c.refractory_us) == (6, 6, 6, 2)
+    assert (c.tau_mem_cv, c.tau_syn_cv, c.leak_sd_mv, c.reset_sd_mv, c.threshold_sd_mv) == (0.07, 0.045, 6, 6, 6)
+    assert (u.tau_mem_cv, u.tau_syn_cv, u.leak_sd_mv, u.reset_sd_mv, u.threshold_sd_mv) == (0.10, 0.35, 73, 50, 49)
+    assert (c.cadc_offset_sd_lsb, u.cadc_offset_sd_lsb) == (3, 10)
+    assert 0.15 <= c.psp_gain_cv <= 0.17
+    assert (c.delay_us, c.delay_sd_us, c.cadc_noise_lsb, c.membrane_noise_mv) == (1.0, 0.1, 2, 2)
+
+
+def test_profiles_differ_in_their_spread_alone():
+    spreads = {n for n in ChipProfile.model_fields if n.endswith(("_cv", "_sd_mv", "_sd_us", "_sd_lsb"))}
+    same = set(ChipProfile.model_fields) - spreads - {"name", "threshold_leak_correlation"}
+    calibrated, uncalibrated, ideal = (PROFILES[n].model_dump() for n in ("calibrated", "uncalibrated", "ideal"))
+    assert all(calibrated[n] == uncalibrated[n] for n in same)
+    assert all(ideal[n] == 0 for n in spreads)
+    unlike = {n for n in same if ideal[n] != calibrated[n]}
+    assert unlike == {"membrane_noise_mv", "cadc_noise_lsb", "threshold_lsb"}
+
+
+def test_ideal_threshold_is_one_model_unit_above_the_leak():
+    ideal = PROFILES["ideal"]
+    assert (ideal.threshold_lsb - ideal.leak_lsb) * CADC_MV_PER_LSB == pytest.approx(330)
+
+
+def test_uncalibrated_distance_of_threshold_and_leak_spreads_by_a_quarter():
+    """Published: θ − leak 25 %; of two independent potentials it would be 27 %."""
+    u = PROFILES["uncalibrated"]
+    variance = u.leak_sd_mv**2 + u.threshold_sd_mv**2
+    covariance = u.threshold_leak_correlation * u.leak_sd_mv * u.threshold_sd_mv
+    spread = np.sqrt(variance - 2 * covariance) / ((u.threshold_lsb - u.leak_lsb) * CADC_MV_PER_LSB)
+    assert 0.20 < spread < 0.26
+
+
+def test_synapses_are_as_strong_as_the_authors_scale_says():
+    """240 units of weight are one model weight: mean PSP of the model (bin by bin) within half a percent."""
+    p = PROFILES["ideal"]
+    steps = 1.7 * np.arange(1, 30)
+    chip_mv = [240 * p.synapse_mv_per_us * dynamics.psp(t, p.tau_mem_us, p.tau_syn_exc_us) for t in steps]
+    a = dynamics.decay(1.7, 6.0)
+    model_mv = 330 * np.arange(1, 30) * a ** np.arange(29)
+    np.testing.assert_allclose(chip_mv, model_mv, rtol=5e-3)
+
+
+def test_a_json_file_with_any_of_the_fields(tmp_path):
+    path = tmp_path / "rough.json"
+    path.write_text(json.dumps({"synapse_cv": 0.3, "leak_lsb": 90}), encoding="utf-8")
+    assert load_profile(str(path)) == ChipProfile(name="rough", synapse_cv=0.3, leak_lsb=90.0)
+    assert Chip(3, str(path)).profile.name == "rough"
+    path.write_text('{"name": "mine"}', encoding="utf-8")
+    assert load_profile(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1, 2]", ["expected a JSON object", "got list", "ChipProfile's fields"]),
+        ("3", ["expected a JSON object", "got int"]),
+        ("{", ["expected readable JSON", "check the file"]),
+        ("", ["expected readable JSON"]),
+        ('{"tau_mem_us": NaN}', ["tau_mem_us", "finite", "nan"]),
+        ('{"tau_mem": 6}', ["known key of ChipProfile", "did you mean 'tau_mem_"]),
+        ('{"tau_mem_us": "long"}', ["tau_mem_us", "valid number", "'long'"]),
+        ('{"tau_mem_us": null}', ["tau_mem_us", "valid number", "None"]),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, text, words):
+    path = tmp_path / "bad.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        Chip(0, str(path))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_files_that_are_not_text_or_not_there_are_refused(tmp_path):
+    path = tmp_path / "bytes.json"
+    path.write_bytes(b"\xff\xfe\x00{")
+    for name in (path, tmp_path / "missing.json", tmp_path):
+        with pytest.raises(InputError, match="profile"):
+            load_profile(str(name))
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError) as caught:
+        Chip(0, "idael")
+    for word in ["profile: expected one of calibrated, uncalibrated, ideal or a .json file", "got 'idael'"]:
+        assert word in str(caught.value)

@@ -1,0 +1,173 @@
+"""Files that are either there in full or not there at all."""
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bss2lab.storage import check_writable, write_atomically
+
+
+def contents(folder):
+    """Return every file below a folder with its content."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("files")
+
+
+@given(first=st.binary(max_size=300), second=st.binary(max_size=300))
+def test_a_file_holds_exactly_what_was_written_last(folder, first, second):
+    path = folder / "file.bin"
+    write_atomically(path, first)
+    assert contents(folder) == {"file.bin": first}
+    write_atomically(path, second)
+    assert contents(folder) == {"file.bin": second}
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    write_atomically(tmp_path / "a" / "b" / "c.txt", b"x")
+    assert contents(tmp_path) == {os.path.join("a", "b", "c.txt"): b"x"}
+
+
+def test_names_with_spaces_and_other_letters_work(tmp_path):
+    path = tmp_path / "läb — 1" / "µ s.json"
+    write_atomically(path, b"x")
+    assert path.read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+def test_others_may_read_what_was_written(tmp_path):
+    write_atomically(tmp_path / "f", b"x")
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o644
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    """A second thread reads all the while: it sees the old content or the new one, nothing between."""
+    path, kinds = tmp_path / "f", [bytes([k]) * 300_000 for k in (1, 2)]
+    write_atomically(path, kinds[0])
+    seen, done = [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            seen.append(path.read_bytes() in kinds)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for k in range(40):
+        write_atomically(path, kinds[k % 2])
+    done.set()
+    reader.join()
+    assert seen
+    assert all(seen)
+
+
+def test_the_content_is_flushed_before_it_takes_the_name(tmp_path, monkeypatch):
+    order = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (order.append(("flush", os.fstat(fd).st_size)), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("name"), replace(a, b)))
+    write_atomically(tmp_path / "f", b"12345")
+    assert order == [("flush", 5), "name"]
+
+
+@contextlib.contextmanager
+def file_size_limit(n_bytes):
+    """Let no file grow beyond so many bytes: the kernel refuses the write, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("old", [None, b"old content"])
+def test_a_write_that_the_system_cuts_short_leaves_what_was_there(old, tmp_path):
+    path = tmp_path / "file.bin"
+    if old is not None:
+        path.write_bytes(old)
+    before = contents(tmp_path)
+    with file_size_limit(50_000), pytest.raises(OSError, match="expected a place to write to, got File too large") as e:
+        write_atomically(path, b"x" * 200_000)
+    assert e.value.errno == errno.EFBIG
+    assert str(path) in str(e.value)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("old", [None, b"old content"])
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(call, old, tmp_path, monkeypatch):
+    path = tmp_path / "file.bin"
+    if old is not None:
+        path.write_bytes(old)
+    before = contents(tmp_path)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    want = r"file.bin: expected a place to write to, got No space left on device; free space or choose another folder"
+    with pytest.raises(OSError, match=want) as caught:
+        write_atomically(path, b"new")
+    assert caught.value.errno == errno.ENOSPC
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("attempt", [lambda path: write_atomically(path, b"x"), check_writable], ids=["write", "check"])
+def test_below_a_file_nothing_can_be_written(attempt, tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    for path in (tmp_path / "file" / "a.json", tmp_path / "file" / "b" / "a.json"):
+        with pytest.raises(OSError, match=r"a.json: expected a place to write to, got .*; .*choose another folder"):
+            attempt(path)
+    assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(OSError, match=rf"got the file {tmp_path / 'file'}, which is no folder;"):
+        check_writable(tmp_path / "file" / "a.json")
+
+
+@pytest.mark.parametrize("attempt", [lambda path: write_atomically(path, b"x"), check_writable], ids=["write", "check"])
+def test_a_folder_of_that_name_is_not_overwritten(attempt, tmp_path):
+    (tmp_path / "name" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"name: expected a place to write to, got "):
+        attempt(tmp_path / "name")
+    assert (tmp_path / "name" / "inside").is_dir()
+    assert [p.name for p in tmp_path.iterdir()] == ["name"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("attempt", [lambda path: write_atomically(path, b"x"), check_writable], ids=["write", "check"])
+def test_a_read_only_folder_is_refused(attempt, tmp_path):
+    (tmp_path / "f").write_bytes(b"mine")
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(OSError, match=r"f: expected a place to write to, got Permission denied;"):
+            attempt(tmp_path / "f")
+        assert contents(tmp_path) == {"f": b"mine"}
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_checking_leaves_files_as_they_were(tmp_path):
+    (tmp_path / "old.json").write_bytes(b"mine")
+    check_writable(tmp_path / "old.json")
+    check_writable(tmp_path / "new.json")
+    assert contents(tmp_path) == {"old.json": b"mine"}
+
+
+def test_what_was_found_writable_can_be_written(tmp_path):
+    path = tmp_path / "a" / "b" / "c.json"
+    check_writable(path)
+    write_atomically(path, b"x")
+    assert path.read_bytes() == b"x"
