@@ -9,6 +9,7 @@ import torch
 
 from bss2lab import dynamics, quantize
 from bss2lab.dynamics import THRESHOLD
+from bss2lab.errors import InputError, complain
 from bss2lab.kernels import Traces
 from bss2lab.types import Recording, Weights
 
@@ -44,7 +45,15 @@ def chip_weights(weights: Weights) -> tuple[Weights, float]:
 
     Returns:
         Integer weights, and the scale that the output layer was written with.
+
+    Raises:
+        InputError: if a weight is NaN or infinite.
     """
+    for layer, w in zip(Weights._fields, weights, strict=True):
+        if not np.isfinite(w).all():
+            bad = int((~np.isfinite(w)).sum())
+            fix = "training diverged: lower the learning rate"
+            raise InputError(complain(f"{layer} weights", expected="finite numbers", got=f"{bad} not", fix=fix))
     scale = quantize.output_scale(float(np.abs(weights.output).max(initial=0.0)))
     hidden = quantize.quantize_weights(weights.hidden, quantize.HIDDEN_SCALE)
     return Weights(hidden, quantize.quantize_weights(weights.output, scale)), scale

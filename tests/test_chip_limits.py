@@ -156,3 +156,12 @@ def test_refused_weights_leave_a_chip_as_it_was(chip):
         chip.run(changed("hidden", 64, np.int8), one_spike(), seed=3)
     after = chip.run(changed("hidden", 50, np.int8), one_spike(), seed=3)
     np.testing.assert_array_equal(before.hidden_lsb, after.hidden_lsb)
+
+
+@pytest.mark.parametrize("bad", [-1, 2])
+def test_recording_a_sample_that_is_not_there_is_refused(bad: int) -> None:
+    weights = Weights(np.ones((3, 4), np.int8), np.ones((4, 2), np.int8))
+    spikes = Spikes.from_events([(np.zeros(1), np.zeros(1, int))] * 2, n_units=3, duration_us=34.0)
+    chip = Chip(0)
+    with pytest.raises(InputError, match=r"index: expected 0 … 1"):
+        chip.record(chip.write(weights), spikes, np.array([0, bad]), seed=0)

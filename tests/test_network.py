@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from bss2lab.errors import InputError
 from bss2lab.network import chip_weights, initial_weights, traces_of
 from bss2lab.quantize import model_units_per_lsb
 from bss2lab.types import Recording, Spikes, Weights
@@ -95,3 +96,12 @@ def test_what_the_output_scale_adds_the_trace_takes_away(largest):
     answer_lsb = rounded.output * (330 / 4.6875 / 240)  # of a substrate that follows the model exactly
     half_a_step = 0.5 / scale
     np.testing.assert_allclose(answer_lsb * model_units_per_lsb(scale), w, atol=half_a_step * 1.001)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_weights_that_are_not_finite_are_refused_before_they_reach_the_chip(layer: int, bad: float) -> None:
+    weights = Weights(np.zeros((3, 4), np.float32), np.zeros((4, 2), np.float32))
+    weights[layer][1, 1] = bad
+    with pytest.raises(InputError, match="finite numbers, got 1 not; training diverged"):
+        chip_weights(weights)

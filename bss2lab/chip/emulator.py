@@ -150,7 +150,13 @@ class Chip:
         """Run the samples named by ``index`` and return the raw recording (the trainer's fast path).
 
         ``spikes`` may hold a whole data set. Weights were checked when written; input was checked when encoded.
+
+        Raises:
+            InputError: if ``index`` names a sample that is not there.
         """
+        if len(index) and (index.min() < 0 or index.max() >= len(spikes)):
+            got, want = f"{index.min()} … {index.max()}", f"0 … {len(spikes) - 1}"
+            raise InputError(complain("index", expected=want, got=got, fix="name samples of these spikes"))
         return self._emulate(program, spikes, index, seed=seed, silenced=silenced)[0]
 
     def membranes(
