@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return arguments.run(arguments)
     except (Bss2Error, OSError) as error:
-        print(f"bss2lab: {error}", file=sys.stderr)
+        own = isinstance(error, OSError) and error.filename is None and error.strerror  # (without "[Errno 28] ")
+        print(f"bss2lab: {own or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
