@@ -117,7 +117,8 @@ class _Bar:
             total=per_epoch * config.epochs, initial=done, unit="batch", disable=hidden, file=sys.stderr,
             desc=f"{config.task} {config.mode}", mininterval=0.2, dynamic_ncols=True,
         )  # fmt: skip
-        self._per_epoch = per_epoch
+        self._bar.set_postfix_str("the first use compiles the kernels, some 20 s")
+        self._per_epoch, self._begun = per_epoch, False
 
     def __enter__(self) -> _Bar:
         return self
@@ -127,6 +128,9 @@ class _Bar:
 
     def advance(self, progress: Progress) -> None:
         """Show a batch."""
+        if not self._begun:
+            self._begun = True
+            self._bar.set_postfix_str("")
         at = self._per_epoch * (progress.epoch - 1) + progress.batch
         self._bar.update(at - self._bar.n)
 
