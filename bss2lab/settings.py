@@ -78,7 +78,7 @@ class TrainConfig(Config):
         source=_ASSUMED,
         gt=0,
         le=1e3,
-        why=_SHORT.format("10, which leaves the ADC's noise a larger part of what decides"),
+        why=_SHORT.format("10, about half a point worse there"),
     )
     rho_b: float = quantity(
         0.04,

@@ -1,11 +1,11 @@
 """Running networks on the emulated chip: what a run depends on, and what it does not."""
 
-import contextlib
 import dataclasses
 
 import numba
 import numpy as np
 import pytest
+from thread_count import threads
 
 from bss2lab.chip import PROFILES, Chip
 from bss2lab.chip.emulator import FIRST_SAMPLE
@@ -16,21 +16,7 @@ CALIBRATED, IDEAL = PROFILES["calibrated"], PROFILES["ideal"]
 N_INPUT, N_HIDDEN, N_OUTPUT = 60, 80, 10
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Small problems: threads that wait for each other on a busy computer would take most of the time."""
-    with threads(1):
-        yield
-
-
-@contextlib.contextmanager
-def threads(n):
-    before = numba.get_num_threads()
-    numba.set_num_threads(n)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(seed=0, n_output=N_OUTPUT):

@@ -6,7 +6,6 @@ and no noise, so that they must obey them to within the error of the fine time s
 
 import itertools
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -26,13 +25,7 @@ PERIOD = 1.7
 NO_OUTPUT = np.zeros((1, 1), int)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Small problems: threads that wait for each other on a busy computer would take most of the time."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    yield
-    numba.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def psp(t, tau_mem, tau_syn):

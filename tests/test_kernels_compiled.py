@@ -1,6 +1,5 @@
 """The compiled kernels, held to the reference: traces, gradients of any loss, any number of threads."""
 
-import contextlib
 from typing import NamedTuple
 
 import numba
@@ -9,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thread_count import threads
 
 from bss2lab.kernels import Model, Traces, integrate
 from bss2lab.types import Spikes
@@ -16,24 +16,7 @@ from bss2lab.types import Spikes
 DT_US = 1.7
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Small problems: threads that wait for each other on a busy computer would take most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with threads(1):
-        yield
-    torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def threads(n):
-    before = numba.get_num_threads()
-    numba.set_num_threads(n)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_spikes(rng, batch, n_input, n_steps, mean_events):

@@ -1,6 +1,5 @@
 """The fused training step, held to automatic differentiation with torch's own Adam."""
 
-import contextlib
 import functools
 
 import numba
@@ -9,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thread_count import threads
 
 from bss2lab.chip import Chip
 from bss2lab.chip.emulator import FIRST_SAMPLE
@@ -33,24 +33,7 @@ OBJECTIVES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Small problems: threads that wait for each other on a busy computer would take most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with threads(1):
-        yield
-    torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def threads(n):
-    before = numba.get_num_threads()
-    numba.set_num_threads(n)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @functools.cache
