@@ -77,16 +77,16 @@ def current_adjoint(lambda_next: Any, alpha: Any, lambda_V: Any) -> Any:
 # Over a step h without input the solution is linear in the state, with the factors below.
 
 
-def psp(t_us: float, tau_mem_us: float, tau_syn_us: float) -> float:
+def psp(t_us: Any, tau_mem_us: Any, tau_syn_us: Any) -> Any:
     """Membrane response at ``t_us`` to a current of unit amplitude (1 mV/µs) that starts at 0, in mV.
 
     t e^(−t/τ) (1 − e^(−x))/x with x = t |1/τ_s − 1/τ_m| and τ the longer of the two: the difference of
     exponentials, in a form that also holds for τ_m = τ_s and never overflows. It is both the closed-form
-    post-synaptic potential and the propagator.
+    post-synaptic potential and the propagator. NumPy arrays and numbers, not for kernels.
     """
     x = t_us * abs(1.0 / tau_syn_us - 1.0 / tau_mem_us)
-    ratio = -math.expm1(-x) / x if x > 1e-9 else 1.0 - 0.5 * x
-    return t_us * math.exp(-t_us / max(tau_mem_us, tau_syn_us)) * ratio
+    ratio = np.where(x > 1e-9, -np.expm1(-x) / np.maximum(x, 1e-9), 1.0 - 0.5 * x)
+    return t_us * np.exp(-t_us / np.maximum(tau_mem_us, tau_syn_us)) * ratio
 
 
 def membrane_exact(V: Any, rest: Any, mu: Any, I_exc: Any, k_exc: Any, I_inh: Any, k_inh: Any) -> Any:

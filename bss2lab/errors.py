@@ -13,6 +13,10 @@ class DataError(Bss2Error, OSError):
     """A data file is missing, corrupt or of the wrong kind."""
 
 
+class CalibrationError(Bss2Error, ValueError):
+    """A calibration is damaged, or was made for another chip."""
+
+
 class CheckpointError(Bss2Error, ValueError):
     """A checkpoint is damaged, hostile, or belongs to another configuration."""
 

@@ -8,7 +8,7 @@ import pytest
 from thread_count import threads
 
 from bss2lab.chip import PROFILES, Chip
-from bss2lab.chip.emulator import FIRST_SAMPLE
+from bss2lab.chip.program import FIRST_SAMPLE
 from bss2lab.errors import InputError
 from bss2lab.types import Recording, Spikes, Weights
 

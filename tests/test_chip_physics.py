@@ -177,9 +177,9 @@ def test_a_chip_with_mismatch_obeys_the_closed_form_of_each_neuron():
         exact = np.full(len(time_us), truth.leak_mv[j])
         for i, at in enumerate(arrivals):
             gain, tau = (
-                (truth.input_gain_exc[i, j], truth.tau_syn_exc_us[j])
+                (truth.gain_exc[i, j], truth.tau_syn_exc_us[j])
                 if w[i, j] > 0
-                else (truth.input_gain_inh[i, j], truth.tau_syn_inh_us[j])
+                else (truth.gain_inh[i, j], truth.tau_syn_inh_us[j])
             )
             exact += w[i, j] * gain * psp(time_us - at, truth.tau_mem_us[j], tau)
         np.testing.assert_allclose(v[0, clear, j], exact[clear], atol=1.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from thread_count import threads
 
 from bss2lab.chip import Chip
-from bss2lab.chip.emulator import FIRST_SAMPLE
+from bss2lab.chip.program import FIRST_SAMPLE
 from bss2lab.datasets.encoding import encode
 from bss2lab.kernels import Traces, integrate, training
 from bss2lab.learners import Samples, autograd

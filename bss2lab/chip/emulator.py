@@ -2,90 +2,129 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bss2lab import dynamics
+from bss2lab.chip.codes import Codes
 from bss2lab.chip.limits import check_seed, check_silenced, check_weights
-from bss2lab.chip.mismatch import Mismatch, draw
+from bss2lab.chip.mismatch import draw
 from bss2lab.chip.profile import ChipProfile, load_profile
+from bss2lab.chip.program import FIRST_SAMPLE, NEVER_MV, Program, RawRecording, parameter_table
 from bss2lab.chip.spec import NEURONS, SPEC, TIMESTAMP_US
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import analog
-from bss2lab.quantize import CADC_MV_PER_LSB
 from bss2lab.types import Recording, Spikes, Weights
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Int64, UInt8
+    from jaxtyping import Bool, Float32, Int16, Int64
     from numpy import ndarray
 
-NEVER_MV = np.float32(1e9)
-"""A threshold no membrane reaches: spiking switched off."""
+    from bss2lab.chip.calibration import Calibration
+    from bss2lab.chip.decalibrate import Detuning
 
 _NEVER = 2**62
 _READOUT_BATCH = 1000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Program:
-    """Weights written to a chip: what each synapse does to the membrane behind it.
-
-    Attributes:
-        n_input, n_hidden, n_output: size of the layers; hidden neurons are 0 … n_hidden − 1, output neurons the last.
-        input_rows: mV/µs per spike of an input row, [row, neuron].
-        routed_rows: mV/µs per spike of an on-chip neuron, [source, neuron].
-    """
-
-    n_input: int
-    n_hidden: int
-    n_output: int
-    input_rows: Float32[ndarray, "i n"]
-    routed_rows: Float32[ndarray, "n n"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RawRecording:
-    """Digitised membranes of all 256 neurons as they leave the chip.
-
-    Attributes:
-        cadc: uint8 [batch, sample, 256]; sample 0 precedes the input, model step ``t`` is sample ``t + 2``.
-        fired: uint8 [batch, sample, 256]: spikes since the sample before.
-    """
-
-    cadc: UInt8[ndarray, "b t n"]
-    fired: UInt8[ndarray, "b t n"]
-
-
-FIRST_SAMPLE = 2
-"""Entry of ``RawRecording`` that stands for the end of model step 0 (0: baseline, 1: end of step −1)."""
 
 
 class Chip:
     """One emulated BrainScaleS-2 chip: 256 analog neurons with signed 6-bit synapses and a column ADC.
 
     ``Chip(seed=7)`` is always the same chip. Mismatch belongs to the chip; trial-to-trial noise is drawn from
-    the seed handed to each run.
+    the seed handed to each run. What its neurons do follows from the codes written to it; with the profile
+    ``calibrated`` these are the ones that the calibration routine finds for this very chip (they come with the
+    package or are kept in the user's cache; a chip met for the first time is calibrated once, in seconds).
 
     Args:
         seed: the chip's number, ≥ 0.
         profile: name of a profile, path of a JSON file, or a ``ChipProfile``.
+        codes: what is written to its parameter storage; None: what the profile says.
+
+    Attributes:
+        circuits: the silicon: what every circuit does with its codes (hidden from any experimenter).
+        codes: the codes written.
+        mismatch: the hidden truth at these codes.
+        calibration: how this chip was calibrated, if it was.
+        detuning: how it was decalibrated, if it was.
     """
 
-    def __init__(self, seed: int = 0, profile: str | ChipProfile = "calibrated") -> None:
+    def __init__(self, seed: int = 0, profile: str | ChipProfile = "calibrated", *, codes: Codes | None = None) -> None:
         self.seed = check_seed("chip seed", seed, bits=32)
         self.profile = load_profile(profile) if isinstance(profile, str) else profile
-        self.mismatch = draw(self.profile, self.seed)
+        self.circuits = draw(self.profile, self.seed)
         self.step_us = self.profile.cadc_period_us / self.profile.substeps
-        self._parameters = _parameter_table(self.profile, self.mismatch, self.step_us)
-        gains = self.mismatch
-        self._input_gain = gains.input_gain_exc.astype(np.float32), gains.input_gain_inh.astype(np.float32)
-        self._routed_gain = gains.routed_gain_exc.astype(np.float32), gains.routed_gain_inh.astype(np.float32)
-        self._delays = gains.input_delay_us.astype(np.float32), gains.routed_delay_us.astype(np.float32)
+        self.calibration: Calibration | None = None
+        self.detuning: Detuning | None = None
+        truth = self.circuits.nominal
+        self._delays = truth.input_delay_us.astype(np.float32), truth.routed_delay_us.astype(np.float32)
+        if codes is None and self.profile.calibrated:
+            from bss2lab.chip import library  # (a chip is calibrated by measuring it: the library needs this class)
+
+            self.calibration = library.calibration_of(self.seed, self.profile)
+            codes = self.calibration.codes
+        self._write_codes(Codes.equal(self.profile.transfer) if codes is None else codes)
+
+    def _write_codes(self, codes: Codes) -> None:
+        self.codes = codes
+        self.mismatch = self.circuits.at(codes)
+        self._gain = self.mismatch.gain_exc.astype(np.float32), self.mismatch.gain_inh.astype(np.float32)
+        self._tables = {self.profile.substeps: parameter_table(self.profile, self.mismatch, self.step_us)}
 
     def __repr__(self) -> str:
-        return f"Chip(seed={self.seed}, profile={self.profile.name!r}) [emulated]"
+        detuned = f", {self.detuning}" if self.detuning is not None else ""
+        return f"Chip(seed={self.seed}, profile={self.profile.name!r}{detuned}) [emulated]"
+
+    # --- codes ---------------------------------------------------------------------------------------------
+
+    def with_codes(self, codes: Codes | None = None, /, **changes: Any) -> Chip:
+        """Return the same chip with other codes.
+
+        Args:
+            codes: all codes; None: the present ones.
+            **changes: codes of single parameters, one number or one per neuron (see ``Codes``).
+
+        Raises:
+            InputError: unknown parameters, or codes that the chip does not have.
+        """
+        chip = copy.copy(self)
+        chip.detuning = None
+        chip._write_codes((codes or self.codes).replace(**changes))
+        return chip
+
+    def apply(self, calibration: Calibration) -> Chip:
+        """Return the same chip with the codes of a calibration.
+
+        Raises:
+            InputError: if the calibration was made for another chip.
+        """
+        calibration.check_fits(self.seed, self.profile)
+        chip = self.with_codes(calibration.codes)
+        chip.calibration = calibration
+        return chip
+
+    def decalibrate(
+        self, sigma_d: float, which: str | set[str] = "both", *, seed: int = 0, measured: bool = False
+    ) -> Chip:
+        """Return the same chip detuned on purpose: individual targets for every neuron (figure 4 of the paper).
+
+        Targets are drawn from normal distributions around the calibration targets with normalised standard
+        deviation ``sigma_d``: the time constants, and the distance from leak to threshold. ``chip.detuning``
+        of the result has the targets, which of them no code reaches, and the neurons that fire without input.
+
+        Args:
+            sigma_d: normalised standard deviation, 0 … 1 (the paper: up to 0.5).
+            which: ``"tau"``, ``"threshold"``, a set of the two, or ``"both"``.
+            seed: seed of the targets.
+            measured: search the codes by measuring anew; otherwise they follow from the curves that the
+                calibration measured (much faster, hardly less exact).
+
+        Raises:
+            InputError: σ_d out of range, or an unknown parameter name.
+        """
+        from bss2lab.chip.decalibrate import decalibrate
+
+        return decalibrate(self, sigma_d, which, seed=seed, measured=measured)
 
     # --- running -------------------------------------------------------------------------------------------
 
@@ -134,8 +173,8 @@ class Chip:
             hidden.shape[0], hidden.shape[1], output.shape[1],
             np.zeros((NEURONS, NEURONS), np.float32), np.zeros((NEURONS, NEURONS), np.float32),
         )  # fmt: skip
-        analog.program_synapses(hidden, *self._input_gain, 0, program.input_rows)
-        analog.program_synapses(output, *self._routed_gain, NEURONS - output.shape[1], program.routed_rows)
+        analog.program_synapses(hidden, *self._gain, 0, program.input_rows)
+        analog.program_synapses(output, *self._gain, NEURONS - output.shape[1], program.routed_rows)
         return program
 
     def record(
@@ -266,16 +305,20 @@ class Chip:
         silenced: Bool[ndarray, "hidden"] | None = None,
         n_periods: int | None = None,
         reset_step: int | None = None,
+        from_reset: bool | None = None,
+        substeps: int | None = None,
         outputs_only: bool = False,
         events: tuple[ndarray, ndarray] | None = None,
         membranes: Float32[ndarray, "b steps n"] | None = None,
+        probe: tuple[Int16[ndarray, "b"], Float32[ndarray, "b steps"]] | None = None,
     ) -> tuple[RawRecording, Int64[ndarray, "b"]]:
         self._check_input(program, spikes)
         seed = check_seed("noise seed", seed, bits=63)
         batch = len(index)
-        from_reset = reset_step is not None
+        from_reset = reset_step is not None if from_reset is None else from_reset
         periods = self.samples_in(spikes.duration_us) + 1 if n_periods is None else n_periods
-        parameters = self._parameters.copy()
+        substeps = self.profile.substeps if substeps is None else substeps
+        parameters = self._table(substeps).copy()
         parameters[analog.THRESHOLD, program.n_hidden :] = NEVER_MV
         if silenced is not None:
             mask = check_silenced(silenced, program.n_hidden)
@@ -287,13 +330,20 @@ class Chip:
         analog.emulate(
             spikes.times_us, spikes.units, spikes.offsets, index,
             program.input_rows, program.routed_rows, *self._delays, program.n_output <= NEURONS - analog.TAIL,
-            parameters.ravel(), np.float32(self._start_us), np.float32(self.step_us), periods,
-            self.profile.substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
+            parameters.ravel(), np.float32(self._start_us), np.float32(self.profile.cadc_period_us / substeps), periods,
+            substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
             outputs_only and program.n_output <= NEURONS - analog.TAIL,
             cadc, fired, event_time, event_unit, counts,
             np.empty((0, 0, NEURONS), np.float32) if membranes is None else membranes,
+            *(probe or (np.empty(0, np.int16), np.empty((0, 0), np.float32))),
         )  # fmt: skip
         return RawRecording(cadc, fired), counts
+
+    def _table(self, substeps: int) -> Float32[ndarray, "parameter n"]:
+        if substeps not in self._tables:
+            step_us = self.profile.cadc_period_us / substeps
+            self._tables[substeps] = parameter_table(self.profile, self.mismatch, step_us)
+        return self._tables[substeps]
 
     def _events(
         self, times: ndarray, units: ndarray, counts: Int64[ndarray, "b"], n_hidden: int, n_steps: int
@@ -311,30 +361,3 @@ class Chip:
         return Spikes(
             np.concatenate([*stamped, empty_t]), np.concatenate([*fired_by, empty_u]), offsets, n_hidden, duration
         )
-
-
-def _parameter_table(profile: ChipProfile, truth: Mismatch, step_us: float) -> Float32[ndarray, "parameter n"]:
-    """Fill the compiled core's parameter table: propagators over one fine step, potentials, noise, ADC."""
-    table = np.zeros((analog.N_PARAMETERS, NEURONS))
-    for j in range(NEURONS):
-        tau_mem, tau_exc, tau_inh = truth.tau_mem_us[j], truth.tau_syn_exc_us[j], truth.tau_syn_inh_us[j]
-        table[analog.MU, j] = dynamics.decay(step_us, tau_mem)
-        table[analog.ALPHA_EXC, j] = dynamics.decay(step_us, tau_exc)
-        table[analog.ALPHA_INH, j] = dynamics.decay(step_us, tau_inh)
-        table[analog.K_EXC, j] = dynamics.psp(step_us, tau_mem, tau_exc)
-        table[analog.K_INH, j] = dynamics.psp(step_us, tau_mem, tau_inh)
-    mu = table[analog.MU]
-    table[analog.REST] = (1 - mu) * truth.leak_mv
-    table[analog.RESET] = truth.reset_mv
-    table[analog.THRESHOLD] = truth.threshold_mv
-    table[analog.REFRACTORY] = truth.refractory_us / step_us
-    # Stationary noise of SD σ needs kicks of SD σ √(1 − μ²); the core draws them uniform in ±1, SD 1/√3.
-    kick = np.sqrt(3 * (1 - mu**2))
-    table[analog.NOISE] = profile.membrane_noise_mv * kick
-    table[analog.STATIONARY] = 1 / kick
-    table[analog.LOW], table[analog.HIGH] = profile.membrane_min_mv, profile.membrane_max_mv
-    table[analog.ADC_GAIN] = truth.cadc_gain / CADC_MV_PER_LSB
-    table[analog.ADC_OFFSET] = truth.cadc_offset_lsb
-    table[analog.START] = np.clip(truth.leak_mv, profile.membrane_min_mv, profile.membrane_max_mv)
-    table[analog.SPREAD] = profile.cadc_noise_lsb
-    return table.astype(np.float32)

@@ -37,6 +37,14 @@ SPEC = {
     "cadc_step": Constant(CADC_MV_PER_LSB, "mV", Source.AUTHORS_CODE, "1.2 V over 256 codes"),
     "cadc_low": Constant(30, "LSB", Source.AUTHORS_CODE, "below this a sample is unreliable"),
     "cadc_high": Constant(210, "LSB", Source.AUTHORS_CODE, "above this a sample is unreliable"),
+    "madc_bits": Constant(
+        10, "bit", Source.ASSUMED, "fast ADC, one neuron at a time; descriptions of the chip say 10 bit"
+    ),
+    "madc_oversampling": Constant(
+        48, "", Source.ASSUMED, "its samples per CADC period: 28 MS/s; descriptions of the chip say about 30"
+    ),
+    "madc_noise": Constant(1.2, "mV", Source.ASSUMED, "its read-out noise: one step; not published"),
+    "full_scale": Constant(1200.0, "mV", Source.AUTHORS_CODE, "input range of both ADCs"),
     "timestamp": Constant(0.008, "µs", Source.AUTHORS_CODE, "resolution of spike time stamps (125 MHz)"),
     "reset_after": Constant(10.0, "µs", Source.PAPER, "fast inference: artificial reset after the first spike"),
     "separation": Constant(11.8, "µs", Source.PAPER, "fast inference: time from image to image"),
@@ -45,3 +53,13 @@ SPEC = {
 NEURONS = int(SPEC["neurons"].value)
 INPUTS = int(SPEC["inputs"].value)
 TIMESTAMP_US = SPEC["timestamp"].value
+
+TARGETS = {
+    "tau_mem": Constant(6.0, "µs", Source.AUTHORS_CODE, "membrane time constant"),
+    "tau_syn_exc": Constant(6.0, "µs", Source.AUTHORS_CODE, "excitatory synaptic time constant"),
+    "tau_syn_inh": Constant(6.0, "µs", Source.AUTHORS_CODE, "inhibitory synaptic time constant"),
+    "leak": Constant(80.0, "LSB", Source.AUTHORS_CODE, "leak potential, as the column ADC reads it"),
+    "reset": Constant(80.0, "LSB", Source.AUTHORS_CODE, "reset potential"),
+    "threshold": Constant(150.0, "LSB", Source.AUTHORS_CODE, "firing threshold"),
+}
+"""What a chip is calibrated to unless another target is asked for."""

@@ -240,6 +240,8 @@ def emulate(
     event_unit,
     event_count,
     membranes,
+    probe,
+    probe_mv,
 ):
     """Emulate a batch on the chip.
 
@@ -261,11 +263,14 @@ def emulate(
         fired_out: out, uint8 [batch, n_periods + 1, 256], spikes since the sample before; or empty.
         event_time, event_unit, event_count: out, spikes as events, [batch, capacity]; capacity 0 to skip.
         membranes: out, mV at every grid point, [batch, n_periods · n_sub + 1, 256]; or empty.
+        probe: the one neuron of each sample whose membrane is wanted at every grid point, [batch]; or empty.
+        probe_mv: out, that membrane, mV, [batch, n_periods · n_sub + 1]; or empty.
     """
     batch = len(index)
     n_steps = n_periods * n_sub
     keep_fired = fired_out.shape[0] > 0
     keep_membranes = membranes.shape[0] > 0
+    keep_probe = probe_mv.shape[0] > 0
     capacity = event_time.shape[1]
     chunk = max(1, min(16, batch // 8))
     n_chunks = (batch + chunk - 1) // chunk
@@ -291,6 +296,8 @@ def emulate(
                 _sample_cadc(state, par, rng, cadc[b, 0])
             if keep_membranes:
                 membranes[b, 0, :] = state[V * N : (V + 1) * N]
+            if keep_probe:
+                probe_mv[b, 0] = state[V * N + probe[b]]
             if keep_fired:
                 fired_out[b, :, :] = 0
             heads[:] = -1
@@ -347,6 +354,8 @@ def emulate(
                         state[INH * N + j] = _ZERO
                 if keep_membranes:
                     membranes[b, step + 1, :] = state[V * N : (V + 1) * N]
+                if keep_probe:
+                    probe_mv[b, step + 1] = state[V * N + probe[b]]
                 if (step + 1) % n_sub == 0:
                     if sample_tail:
                         _sample_cadc_tail(state, par, rng, cadc[b, (step + 1) // n_sub])

@@ -31,15 +31,25 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _INLINED = ("dynamics.py", "surrogate.py", "quantize.py", "kernels", "chip", "datasets")
 
 
-def cache_folder() -> Path:
-    """Return the folder of the compiled kernels: per user, per state of the sources, per numba version."""
+def user_cache() -> Path:
+    """Return the folder for whatever can be made again: the user's cache, or ``BSS2LAB_CACHE``."""
+    return Path(os.environ.get("BSS2LAB_CACHE") or pooch.os_cache("bss2lab"))
+
+
+@functools.cache
+def source_digest() -> str:
+    """Return a digest of numba's version and of every source that kernels and chip depend on."""
     digest = hashlib.sha256(numba.__version__.encode())
     for part in _INLINED:
         path = _PACKAGE / part
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.read_bytes())
-    root = os.environ.get("BSS2LAB_CACHE") or pooch.os_cache("bss2lab")
-    return Path(root) / "kernels" / digest.hexdigest()[:16]
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Return the folder of the compiled kernels: per user, per state of the sources, per numba version."""
+    return user_cache() / "kernels" / source_digest()
 
 
 @functools.cache

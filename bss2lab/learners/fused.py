@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bss2lab.chip import Chip
-from bss2lab.chip.emulator import FIRST_SAMPLE
+from bss2lab.chip.program import FIRST_SAMPLE
 from bss2lab.kernels import feedforward, training
 from bss2lab.learners.base import BatchResult, Evaluation, Samples, check_adam, restored
 from bss2lab.learners.readout import evaluate_on_substrate

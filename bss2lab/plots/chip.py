@@ -53,7 +53,7 @@ def _truths(chips: list[Chip]) -> list[tuple[str, list[ndarray]]]:
         ("threshold − leak (mV)", [m.threshold_mv - m.leak_mv for m in truths]),
         (
             "synaptic gain (% of nominal)",
-            [100 * m.input_gain_exc.mean(axis=0) / n for m, n in zip(truths, nominal, strict=True)],
+            [100 * m.gain_exc.mean(axis=0) / n for m, n in zip(truths, nominal, strict=True)],
         ),
     ]
 

@@ -1,0 +1,306 @@
+"""What a calibration aims at, and what it found: targets, codes, curves, residuals, failures; its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from bss2lab.chip.codes import Codes
+from bss2lab.chip.profile import ChipProfile
+from bss2lab.chip.spec import NEURONS, TARGETS
+from bss2lab.chip.transfer import CODE_MAX, GAINS, PARAMETERS, POTENTIALS, ordinate, physical
+from bss2lab.errors import CalibrationError, InputError, complain
+from bss2lab.quantize import CADC_MV_PER_LSB
+from bss2lab.storage import write_atomically
+from bss2lab.version import NUMERICS, __version__
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64
+    from numpy import ndarray
+
+FORMAT = 1
+_DAMAGE = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def unit_of(parameter: str) -> str:
+    """Unit of a parameter's targets and results: potentials count in steps of the column ADC."""
+    return "LSB" if parameter in POTENTIALS else "mV/µs" if parameter in GAINS else "µs"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A neuron that did not reach a target.
+
+    Attributes:
+        neuron: its number.
+        parameter: what was searched.
+        reason: why, with numbers.
+    """
+
+    neuron: int
+    parameter: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What every neuron shall do. One number stands for all neurons; NaN gains are left as they are.
+
+    Attributes:
+        tau_mem, tau_syn_exc, tau_syn_inh: time constants, µs, [neuron].
+        gain_exc, gain_inh: I/C per unit of weight, mean over a neuron's synapses, mV/µs, [neuron]. By default
+            gains are not calibrated (as on the published chip, whose PSPs still differ by 16 %).
+        leak, reset, threshold: potentials as the column ADC reads them, LSB, [neuron].
+
+    Raises:
+        InputError: targets that are not finite, not positive, or not one per neuron.
+    """
+
+    tau_mem: Any = TARGETS["tau_mem"].value
+    tau_syn_exc: Any = TARGETS["tau_syn_exc"].value
+    tau_syn_inh: Any = TARGETS["tau_syn_inh"].value
+    gain_exc: Any = None
+    gain_inh: Any = None
+    leak: Any = TARGETS["leak"].value
+    reset: Any = TARGETS["reset"].value
+    threshold: Any = TARGETS["threshold"].value
+
+    def __post_init__(self) -> None:
+        for name, given in self.items():
+            object.__setattr__(self, name, _checked(name, given))
+
+    def items(self) -> Iterator[tuple[str, Float64[ndarray, "n"]]]:
+        """Iterate over (parameter, targets)."""
+        return ((name, getattr(self, name)) for name in PARAMETERS)
+
+    def replace(self, **changes: Any) -> Targets:
+        """Return targets with some parameters changed.
+
+        Raises:
+            InputError: unknown parameters, or values that are no targets.
+        """
+        unknown = sorted(set(changes) - set(PARAMETERS))
+        if unknown:
+            text = complain("targets", expected=", ".join(PARAMETERS), got=", ".join(unknown), fix="name one of these")
+            raise InputError(text)
+        return Targets(**{**dict(self.items()), **changes})
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Parameters with a target, in the order in which they are calibrated."""
+        order = ("leak", "reset", "tau_mem", "tau_syn_exc", "tau_syn_inh", "gain_exc", "gain_inh", "threshold")
+        return tuple(name for name in order if np.isfinite(getattr(self, name)).all())
+
+
+def _checked(name: str, given: Any) -> Float64[ndarray, "n"]:
+    what = f"{name} target"
+    free = name in GAINS
+    given = np.nan if given is None else given
+    try:
+        values = np.broadcast_to(np.asarray(given, np.float64), (NEURONS,)).copy()
+    except (TypeError, ValueError):
+        want = f"one number, or one per neuron, shape [{NEURONS}]"
+        raise InputError(
+            complain(what, expected=want, got=f"shape {list(np.shape(given))}", fix="match the chip")
+        ) from None
+    if free and np.isnan(values).all():
+        return values
+    low = -np.inf if name in POTENTIALS else 0.0
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > low)))
+    if len(bad):
+        want = f"finite numbers{'' if name in POTENTIALS else ' above 0'} in {unit_of(name)}"
+        got = f"{values[bad[0]]} for neuron {bad[0]}"
+        raise InputError(complain(what, expected=want, got=got, fix="mend or leave out that neuron's target"))
+    return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """The codes that bring one chip to its targets, and how they were found.
+
+    Attributes:
+        chip_seed: the chip's number.
+        circuits: digest of the profile's circuits (see ``ChipProfile.circuits_digest``).
+        targets: what was aimed at.
+        codes: what was found.
+        achieved: what was measured at these codes, by parameter, in the targets' units, [neuron].
+        curves: measured transfer of every circuit, by parameter: intercept and slope of the straight line in the
+            coordinates of ``transfer``, [2, neuron]. Their inverse gives the codes for other targets.
+        failures: neurons that missed a target.
+        profile: the profile, for its transfer.
+    """
+
+    chip_seed: int
+    circuits: str
+    targets: Targets
+    codes: Codes
+    achieved: dict[str, Float64[ndarray, "n"]]
+    curves: dict[str, Float64[ndarray, "2 n"]]
+    failures: tuple[Failure, ...]
+    profile: ChipProfile
+
+    def __repr__(self) -> str:
+        return f"Calibration(chip {self.chip_seed}, {len(self.failures)} failures) [emulated]"
+
+    @property
+    def residual(self) -> dict[str, float]:
+        """Standard deviation of what was measured about its target: relative for times and gains, mV for potentials.
+
+        ``threshold − leak`` is relative too. Neurons without a measurement do not count.
+        """
+        spread = {}
+        for name in self.targets.searched:
+            error = self.achieved[name] - getattr(self.targets, name)
+            scale = CADC_MV_PER_LSB if name in POTENTIALS else 1 / getattr(self.targets, name)
+            spread[name] = float(np.nanstd(error * scale))
+        distance = self.achieved["threshold"] - self.achieved["leak"]
+        aimed = self.targets.threshold - self.targets.leak
+        spread["threshold − leak"] = float(np.nanstd(distance - aimed) / abs(np.mean(aimed)))
+        return spread
+
+    def codes_for(self, targets: Targets) -> tuple[Codes, tuple[Failure, ...]]:
+        """Return the codes for other targets, from the measured curves alone, and the targets out of reach.
+
+        Codes of a target out of reach are the nearest that there are.
+        """
+        found, missed = {}, []
+        for name in targets.searched:
+            wanted = getattr(targets, name)
+            if name not in self.curves:
+                want = "a calibration that measured it"
+                raise InputError(complain(f"{name} target", expected=want, got="none", fix="calibrate with a target"))
+            exact = invert(self.profile, name, self.curves[name], wanted)
+            found[name] = np.clip(np.rint(exact), 0, CODE_MAX).astype(np.int16)
+            missed += out_of_reach(self.profile, name, self.curves[name], wanted, exact)
+        return self.codes.replace(**found), tuple(missed)
+
+    def check_fits(self, seed: int, profile: ChipProfile) -> None:
+        """Refuse to be applied to another chip.
+
+        Raises:
+            CalibrationError: another seed, or other circuits.
+        """
+        if self.chip_seed != seed:
+            fix = "calibrate that chip, or load its own calibration"
+            text = complain("calibration", expected=f"one of chip {seed}", got=f"one of chip {self.chip_seed}", fix=fix)
+            raise CalibrationError(text)
+        if self.circuits != profile.circuits_digest():
+            got = f"circuits {self.circuits}, this chip has {profile.circuits_digest()}"
+            fix = "calibrate it again: its profile was changed"
+            raise CalibrationError(complain("calibration", expected="one of the same circuits", got=got, fix=fix))
+
+    def to_bytes(self) -> bytes:
+        """Return the calibration as the content of a safetensors file."""
+        arrays = {f"codes.{name}": np.array(codes) for name, codes in self.codes.items()}
+        arrays |= {f"targets.{name}": values.astype(np.float32) for name, values in self.targets.items()}
+        arrays |= {f"achieved.{name}": values.astype(np.float32) for name, values in self.achieved.items()}
+        arrays |= {f"curves.{name}": values.astype(np.float32) for name, values in self.curves.items()}
+        header = {
+            "format": FORMAT,
+            "bss2lab": __version__,
+            "numerics": NUMERICS,
+            "chip_seed": self.chip_seed,
+            "circuits": self.circuits,
+            "failures": [asdict(failure) for failure in self.failures],
+            "profile": self.profile.model_dump(),
+            "note": "emulated",
+        }
+        return safetensors.numpy.save(arrays, metadata={"calibration": json.dumps(header, allow_nan=False)})
+
+    def save(self, path: Path) -> None:
+        """Write the calibration to a file, whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        write_atomically(path, self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read a calibration back, trusting nothing in the file.
+
+        Raises:
+            CalibrationError: if the file is missing, damaged or of another kind.
+        """
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                header = json.loads((file.metadata() or {})["calibration"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if header["format"] != FORMAT:
+                raise ValueError(f"format {header['format']}")
+            return _assemble(header, arrays)
+        except FileNotFoundError:
+            text = complain("calibration", expected="a file", got=f"nothing at {path}", fix="calibrate and save first")
+            raise CalibrationError(text) from None
+        except _DAMAGE as error:
+            got = " ".join(str(error).split())[:300] or type(error).__name__
+            fix = "calibrate again, or name another file"
+            text = complain(str(path), expected="a whole calibration of bss2lab", got=got, fix=fix)
+            raise CalibrationError(text) from None
+
+
+def _assemble(header: dict[str, Any], arrays: Mapping[str, ndarray]) -> Calibration:
+    def part(prefix: str) -> dict[str, ndarray]:
+        return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+
+    achieved = {name: values.astype(np.float64) for name, values in part("achieved.").items()}
+    curves = {name: values.astype(np.float64) for name, values in part("curves.").items()}
+    for name, values in (*achieved.items(), *curves.items()):
+        if name not in PARAMETERS or values.shape[-1:] != (NEURONS,):
+            raise ValueError(f"{name} of shape {list(values.shape)}")
+    if any(values.shape != (2, NEURONS) or not np.isfinite(values).all() for values in curves.values()):
+        raise ValueError("curves that are no straight lines")
+    return Calibration(
+        chip_seed=int(header["chip_seed"]),
+        circuits=str(header["circuits"]),
+        targets=Targets(**{name: values.astype(np.float64) for name, values in part("targets.").items()}),
+        codes=Codes.from_mapping(part("codes.")),
+        achieved=achieved,
+        curves=curves,
+        failures=tuple(Failure(int(f["neuron"]), str(f["parameter"]), str(f["reason"])) for f in header["failures"]),
+        profile=ChipProfile(**header["profile"]),
+    )
+
+
+def scale_of(parameter: str) -> float:
+    """Physical units per unit of the targets: mV per LSB for potentials, 1 elsewhere."""
+    return CADC_MV_PER_LSB if parameter in POTENTIALS else 1.0
+
+
+def invert(
+    profile: ChipProfile, parameter: str, curve: Float64[ndarray, "2 n"], wanted: Float64[ndarray, "n"]
+) -> Float64[ndarray, "n"]:
+    """Return the code (neither rounded nor limited) at which each measured curve meets its target."""
+    intercept, slope = curve
+    with np.errstate(invalid="ignore", divide="ignore"):
+        y = np.where(
+            (wanted > 0) | (parameter in POTENTIALS), ordinate(parameter, wanted * scale_of(parameter)), -np.inf
+        )
+        # a time constant of 0 or less would need infinite current
+        return np.clip(profile.transfer.code(parameter, (y - intercept) / slope), -9999, 9999)
+
+
+def out_of_reach(
+    profile: ChipProfile,
+    parameter: str,
+    curve: Float64[ndarray, "2 n"],
+    wanted: Float64[ndarray, "n"],
+    exact: Float64[ndarray, "n"],
+) -> list[Failure]:
+    """Name the neurons whose target no code reaches, and what the nearest code gives."""
+    missed = []
+    for n in np.flatnonzero((exact < -0.5) | (exact > CODE_MAX + 0.5)):
+        end = 0 if exact[n] < 0 else CODE_MAX
+        at_end = curve[0, n] + curve[1, n] * profile.transfer.abscissa(parameter, end)
+        nearest = physical(parameter, at_end) / scale_of(parameter)
+        unit = unit_of(parameter)
+        reason = f"out of reach: target {wanted[n]:.3g} {unit}, code {end} gives {nearest:.3g} {unit}"
+        missed.append(Failure(int(n), parameter, reason))
+    return missed

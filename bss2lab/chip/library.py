@@ -1,0 +1,76 @@
+"""The calibrations that chips come with: shipped with the package, kept in the user's cache, or made once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+from bss2lab.chip.calibrate import calibrate
+from bss2lab.chip.calibration import Calibration
+from bss2lab.chip.emulator import Chip
+from bss2lab.chip.profile import ChipProfile
+from bss2lab.errors import CalibrationError
+from bss2lab.kernels.jit import source_digest, user_cache
+
+SHIPPED = range(10)
+"""Numbers of the chips whose calibration comes with the package (``bss2lab chip calibrate --shipped`` remakes them)."""
+
+_known: dict[str, Calibration] = {}
+
+
+def shipped_path(seed: int) -> Path:
+    """Return where the package keeps the calibration of a chip with the default profile."""
+    return Path(str(resources.files("bss2lab.chip"))) / "calibrations" / f"chip{seed}.safetensors"
+
+
+def cache_path(seed: int, profile: ChipProfile) -> Path:
+    """Return where the user's cache keeps the calibration of a chip: per state of the emulator's sources."""
+    return user_cache() / "calibrations" / source_digest() / f"{_key(seed, profile)}.safetensors"
+
+
+def calibration_of(seed: int, profile: ChipProfile) -> Calibration:
+    """Return the calibration of a chip: the shipped one, else the cached one, else a new one.
+
+    Noise settings and the fine step do not belong to the circuits: a shipped calibration serves them all.
+
+    Args:
+        seed: the chip's number.
+        profile: its profile.
+    """
+    key = _key(seed, profile)
+    if key not in _known:
+        _known[key] = _shipped(seed, profile) or _cached(seed, profile) or _new(seed, profile)
+    return _known[key]
+
+
+def _key(seed: int, profile: ChipProfile) -> str:
+    text = f"{seed} {profile.circuits_digest()} {profile.membrane_noise_mv} {profile.cadc_noise_lsb} {profile.substeps}"
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _shipped(seed: int, profile: ChipProfile) -> Calibration | None:
+    if profile.circuits_digest() != ChipProfile().circuits_digest() or not shipped_path(seed).is_file():
+        return None
+    calibration = Calibration.load(shipped_path(seed))
+    calibration.check_fits(seed, profile)
+    return calibration
+
+
+def _cached(seed: int, profile: ChipProfile) -> Calibration | None:
+    try:
+        calibration = Calibration.load(cache_path(seed, profile))
+        calibration.check_fits(seed, profile)
+    except CalibrationError:  # not there, or damaged: it is made again
+        return None
+    return calibration
+
+
+def _new(seed: int, profile: ChipProfile) -> Calibration:
+    bare = Chip(seed, profile.replace(calibrated=False))
+    label = f"calibrating emulated chip {seed} (once; kept in the cache)"
+    calibration = calibrate(bare, progress=True, label=label)
+    with contextlib.suppress(OSError):  # a cache that cannot be written to: calibrated again next time
+        calibration.save(cache_path(seed, profile))
+    return calibration

@@ -1,0 +1,81 @@
+"""What is written to a chip and what comes back from it, in the form that the compiled core works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bss2lab import dynamics
+from bss2lab.chip.mismatch import Mismatch
+from bss2lab.chip.profile import ChipProfile
+from bss2lab.chip.spec import NEURONS
+from bss2lab.kernels import analog
+from bss2lab.quantize import CADC_MV_PER_LSB
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, UInt8
+    from numpy import ndarray
+
+NEVER_MV = np.float32(1e9)
+"""A threshold no membrane reaches: spiking switched off."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """Weights written to a chip: what each synapse does to the membrane behind it.
+
+    Attributes:
+        n_input, n_hidden, n_output: size of the layers; hidden neurons are 0 … n_hidden − 1, output neurons the last.
+        input_rows: mV/µs per spike of an input row, [row, neuron].
+        routed_rows: mV/µs per spike of an on-chip neuron, [source, neuron].
+    """
+
+    n_input: int
+    n_hidden: int
+    n_output: int
+    input_rows: Float32[ndarray, "i n"]
+    routed_rows: Float32[ndarray, "n n"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawRecording:
+    """Digitised membranes of all 256 neurons as they leave the chip.
+
+    Attributes:
+        cadc: uint8 [batch, sample, 256]; sample 0 precedes the input, model step ``t`` is sample ``t + 2``.
+        fired: uint8 [batch, sample, 256]: spikes since the sample before.
+    """
+
+    cadc: UInt8[ndarray, "b t n"]
+    fired: UInt8[ndarray, "b t n"]
+
+
+FIRST_SAMPLE = 2
+"""Entry of ``RawRecording`` that stands for the end of model step 0 (0: baseline, 1: end of step −1)."""
+
+
+def parameter_table(profile: ChipProfile, truth: Mismatch, step_us: float) -> Float32[ndarray, "parameter n"]:
+    """Fill the compiled core's parameter table: propagators over one fine step, potentials, noise, ADC."""
+    table = np.zeros((analog.N_PARAMETERS, NEURONS))
+    taus = (truth.tau_mem_us, truth.tau_syn_exc_us, truth.tau_syn_inh_us)
+    for row, tau in zip((analog.MU, analog.ALPHA_EXC, analog.ALPHA_INH), taus, strict=True):
+        table[row] = [dynamics.decay(step_us, one) for one in tau]
+    table[analog.K_EXC] = dynamics.psp(step_us, truth.tau_mem_us, truth.tau_syn_exc_us)
+    table[analog.K_INH] = dynamics.psp(step_us, truth.tau_mem_us, truth.tau_syn_inh_us)
+    mu = table[analog.MU]
+    table[analog.REST] = (1 - mu) * truth.leak_mv
+    table[analog.RESET] = np.clip(truth.reset_mv, profile.membrane_min_mv, profile.membrane_max_mv)
+    table[analog.THRESHOLD] = truth.threshold_mv
+    table[analog.REFRACTORY] = truth.refractory_us / step_us
+    # Stationary noise of SD σ needs kicks of SD σ √(1 − μ²); the core draws them uniform in ±1, SD 1/√3.
+    kick = np.sqrt(3 * (1 - mu**2))
+    table[analog.NOISE] = profile.membrane_noise_mv * kick
+    table[analog.STATIONARY] = 1 / kick
+    table[analog.LOW], table[analog.HIGH] = profile.membrane_min_mv, profile.membrane_max_mv
+    table[analog.ADC_GAIN] = truth.cadc_gain / CADC_MV_PER_LSB
+    table[analog.ADC_OFFSET] = truth.cadc_offset_lsb
+    table[analog.START] = np.clip(truth.leak_mv, profile.membrane_min_mv, profile.membrane_max_mv)
+    table[analog.SPREAD] = profile.cadc_noise_lsb
+    return table.astype(np.float32)
