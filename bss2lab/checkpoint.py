@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 from pydantic import TypeAdapter
 
-from bss2lab.chip import Chip, ChipProfile
+from bss2lab.chip import Chip, ChipProfile, Codes
 from bss2lab.errors import CheckpointError, complain
 from bss2lab.learners import BatchResult
 from bss2lab.results import Epoch, versions
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 FILE = "checkpoint.safetensors"
-FORMAT = 1
+FORMAT = 2
 
 _DAMAGE = (
     safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError,
@@ -64,8 +65,15 @@ class Loaded:
     config: TrainConfig
     chip_seed: int | None
     profile: ChipProfile | None
+    codes: Codes | None
     position: Position
     state: dict[str, ndarray]
+
+    def chip(self) -> Chip | None:
+        """Return the very chip that the run was on, with its codes; None if there was none."""
+        if self.chip_seed is None or self.profile is None:
+            return None
+        return Chip(self.chip_seed, self.profile, codes=self.codes)
 
 
 def save(
@@ -83,7 +91,7 @@ def save(
         "numerics": NUMERICS,
         "versions": versions(),
         "config": config.model_dump(),
-        "chip": None if not isinstance(chip, Chip) else {"seed": chip.seed, "profile": chip.profile.model_dump()},
+        "chip": _describe(chip) if isinstance(chip, Chip) else None,
         "position": asdict(position),
     }
     text = json.dumps(header, allow_nan=False)
@@ -108,7 +116,7 @@ def load(path: Path, config: TrainConfig | None = None, chip: Substrate | None =
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']}")
         saved = TrainConfig(**header["config"])
-        chip_seed, profile = _chip(header["chip"])
+        chip_seed, profile, codes = _chip(header["chip"])
         position = _position(header["position"])
         numerics = header["numerics"]
     except FileNotFoundError:
@@ -123,8 +131,8 @@ def load(path: Path, config: TrainConfig | None = None, chip: Substrate | None =
     if config is not None:
         _check_same(path, saved, config)
         if chip is not None:
-            _check_same_chip(path, chip_seed, profile, chip)
-    return Loaded(path, saved, chip_seed, profile, position, state)
+            _check_same_chip(path, chip_seed, profile, codes, chip)
+    return Loaded(path, saved, chip_seed, profile, codes, position, state)
 
 
 def misfit(path: Path, reason: object) -> CheckpointError:
@@ -154,8 +162,15 @@ def _position(fields: dict[str, Any]) -> Position:
     return position
 
 
-def _chip(fields: dict[str, Any] | None) -> tuple[int | None, ChipProfile | None]:
-    return (None, None) if fields is None else (int(fields["seed"]), ChipProfile(**fields["profile"]))
+def _describe(chip: Chip) -> dict[str, Any]:
+    codes = {name: values.tolist() for name, values in chip.codes.items()}
+    return {"seed": chip.seed, "profile": chip.profile.model_dump(), "codes": codes}
+
+
+def _chip(fields: dict[str, Any] | None) -> tuple[int | None, ChipProfile | None, Codes | None]:
+    if fields is None:
+        return None, None, None
+    return int(fields["seed"]), ChipProfile(**fields["profile"]), Codes.from_mapping(fields["codes"])
 
 
 def _check_same(path: Path, saved: TrainConfig, config: TrainConfig) -> None:
@@ -167,7 +182,9 @@ def _check_same(path: Path, saved: TrainConfig, config: TrainConfig) -> None:
         raise CheckpointError(complain(str(path), expected="the same configuration", got=got, fix=fix))
 
 
-def _check_same_chip(path: Path, seed: int | None, profile: ChipProfile | None, chip: Substrate) -> None:
+def _check_same_chip(
+    path: Path, seed: int | None, profile: ChipProfile | None, codes: Codes | None, chip: Substrate
+) -> None:
     before = "another substrate" if profile is None else f"chip {seed}"
     now = f"chip {chip.seed}" if isinstance(chip, Chip) else "another substrate"
     if before != now:
@@ -178,3 +195,8 @@ def _check_same_chip(path: Path, seed: int | None, profile: ChipProfile | None, 
         got = ", ".join(f"{k}={other[k]!r} in the checkpoint, {own[k]!r} now" for k in own if own[k] != other[k])
         fix = "restore the profile's file, or choose another folder"
         raise CheckpointError(complain(str(path), expected="the same chip profile", got=got, fix=fix))
+    if isinstance(chip, Chip) and codes is not None and not codes.same_as(chip.codes):
+        changed = [name for name, values in codes.items() if not np.array_equal(values, getattr(chip.codes, name))]
+        fix = "write the codes that the run began with (Loaded.chip() has them), or choose another folder"
+        got = f"others for {', '.join(changed)}"
+        raise CheckpointError(complain(str(path), expected="the same codes on the chip", got=got, fix=fix))

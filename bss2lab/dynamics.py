@@ -94,6 +94,40 @@ def membrane_exact(V: Any, rest: Any, mu: Any, I_exc: Any, k_exc: Any, I_inh: An
     return mu * V + rest + k_exc * I_exc + k_inh * I_inh
 
 
-def threshold_crossing(V_before: Any, V_after: Any, V_threshold: Any) -> Any:
-    """Fraction of the step after which a line from ``V_before`` to ``V_after`` meets the threshold."""
-    return (V_threshold - V_before) / (V_after - V_before)
+def threshold_crossing(V_before: Any, V_after: Any, rise_after: Any, V_threshold: Any) -> Any:
+    """Fraction of the step after which the membrane meets the threshold, for V_after above it.
+
+    The parabola through ``V_before`` and ``V_after`` with the slope ``rise_after`` (V per step) at the end:
+    V(1 − y) = V_after − r y + (r − V_after + V_before) y², solved for y in the form that never cancels.
+    """
+    over = V_after - V_threshold
+    bend = rise_after - V_after + V_before
+    root = rise_after * rise_after - 4 * bend * over
+    return 1 - 2 * over / (rise_after + abs(root) ** 0.5)
+
+
+# A spike that arrives at the fraction f of a step is traced back to the step's beginning: changing current and
+# membrane there by the amounts below gives, at the end of the step, those of a PSP that started at f.
+
+
+def arrival_current(W: Any, c: Any, f: Any) -> Any:
+    """ΔI = W e^(f h/τ_s) = W (1 + c f), where c = c₁ + c₂ f with the first pair of :func:`arrival_factors`."""
+    return W + W * (f * c)
+
+
+def arrival_membrane(W_exc: Any, c_exc: Any, W_inh: Any, c_inh: Any, f: Any) -> Any:
+    """ΔV = f (c_exc W_exc + c_inh W_inh): what the current traced back adds too much before the spike arrives.
+
+    Here c = c₁ + c₂ f with the second pair of :func:`arrival_factors`.
+    """
+    return f * (W_exc * c_exc + W_inh * c_inh)
+
+
+def arrival_factors(h_us: Any, tau_syn_us: Any, k: Any, mu: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Return (c₁, c₂) of ΔI and of ΔV, right to third order in h/τ.
+
+    With x = h/τ_s: e^(f x) ≈ 1 + x f + x² f²/2, and ΔV = (psp((1 − f) h) − κ e^(f x)) / μ with the parabola
+    psp(g h) ≈ g h − g² (h − κ).
+    """
+    x = h_us / tau_syn_us
+    return (x, x * x / 2), ((h_us - 2 * k - k * x) / mu, -(h_us - k + k * x * x / 2) / mu)

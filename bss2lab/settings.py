@@ -60,7 +60,7 @@ class TrainConfig(Config):
     )
     profile: str = quantity(
         "calibrated",
-        "chip profile: calibrated, uncalibrated, ideal, or a JSON file",
+        "chip profile: calibrated, uncalibrated, published, ideal, or a JSON file",
         source=_ASSUMED,
         why="the paper's chip was calibrated",
     )

@@ -87,10 +87,34 @@ def test_propagator_solves_the_differential_equation_with_leak_and_two_synapses(
     np.testing.assert_allclose(propagate(state, 13.0, leak, tau_mem, tau_exc, tau_inh), solution.y[:, -1], rtol=1e-9)
 
 
-@given(st.floats(-50, 150), st.floats(0.1, 100), st.floats(0.01, 0.99))
-def test_threshold_crossing_lies_where_the_line_meets_the_threshold(before, rise, part):
-    threshold = before + part * rise
-    assert dynamics.threshold_crossing(before, before + rise, threshold) == pytest.approx(part, abs=1e-10)
+@given(st.floats(-50, 150), st.floats(0.1, 100), st.floats(-0.99, 0.99), st.floats(0.01, 0.99))
+def test_threshold_crossing_lies_where_the_parabola_meets_the_threshold(before, rise, bend, part):
+    """V(x) = before + (1 + bend) rise x − bend rise x², which rises all the way (a straight line for bend = 0)."""
+    threshold = before + (1 + bend) * rise * part - bend * rise * part**2
+    crossing = dynamics.threshold_crossing(before, before + rise, (1 - bend) * rise, threshold)
+    assert crossing == pytest.approx(part, abs=1e-7)
+
+
+def test_threshold_crossing_behind_the_top_of_the_membrane():
+    """V(x) = 4 x (1 − x) + x has passed its top at the end of the step, and met 0.9 on the way up."""
+    part = dynamics.threshold_crossing(0.0, 1.0, -3.0, 0.9)
+    assert 4 * part * (1 - part) + part == pytest.approx(0.9)
+    assert part < 0.5
+
+
+@given(st.floats(0.3, 30), st.floats(0.3, 30), st.floats(0.001, 0.1), st.floats(0, 1))
+def test_a_spike_traced_back_gives_the_psp_that_started_within_the_step(tau_mem, tau_syn, h, part):
+    """Current and membrane at the end of the step, to third order in h/τ."""
+    k, mu = dynamics.psp(h, tau_mem, tau_syn), dynamics.decay(h, tau_mem)
+    (i1, i2), (c1, c2) = dynamics.arrival_factors(h, tau_syn, k, mu)
+    current = dynamics.arrival_current(1.0, i1 + i2 * part, part)
+    shift = dynamics.arrival_membrane(1.0, c1 + c2 * part, 0.0, 123.0, part)
+    membrane = dynamics.membrane_exact(shift, 0.0, mu, current, k, 0.0, 0.0)
+    x = h / min(tau_mem, tau_syn)
+    assert membrane == pytest.approx(dynamics.psp((1 - part) * h, tau_mem, tau_syn), abs=h * (x**2 + 1e-12) / 6)
+    assert current * dynamics.decay(h, tau_syn) == pytest.approx(dynamics.decay((1 - part) * h, tau_syn), abs=x**3 / 6)
+    both = dynamics.arrival_membrane(2.0, c1 + c2 * part, -3.0, c1 + c2 * part, part)
+    assert both == pytest.approx(-shift, abs=1e-15)
 
 
 @pytest.mark.parametrize("tau_us", [2.0, 6.0, 25.0])

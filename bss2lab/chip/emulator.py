@@ -318,7 +318,8 @@ class Chip:
         from_reset = reset_step is not None if from_reset is None else from_reset
         periods = self.samples_in(spikes.duration_us) + 1 if n_periods is None else n_periods
         substeps = self.profile.substeps if substeps is None else substeps
-        parameters = self._table(substeps).copy()
+        table, bend = self._table(substeps)
+        parameters = table.copy()
         parameters[analog.THRESHOLD, program.n_hidden :] = NEVER_MV
         if silenced is not None:
             mask = check_silenced(silenced, program.n_hidden)
@@ -330,8 +331,8 @@ class Chip:
         analog.emulate(
             spikes.times_us, spikes.units, spikes.offsets, index,
             program.input_rows, program.routed_rows, *self._delays, program.n_output <= NEURONS - analog.TAIL,
-            parameters.ravel(), np.float32(self._start_us), np.float32(self.profile.cadc_period_us / substeps), periods,
-            substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
+            parameters.ravel(), bend,
+            np.float32(self._start_us), np.float32(self.profile.cadc_period_us / substeps), periods, substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
             outputs_only and program.n_output <= NEURONS - analog.TAIL,
             cadc, fired, event_time, event_unit, counts,
             np.empty((0, 0, NEURONS), np.float32) if membranes is None else membranes,
@@ -339,7 +340,7 @@ class Chip:
         )  # fmt: skip
         return RawRecording(cadc, fired), counts
 
-    def _table(self, substeps: int) -> Float32[ndarray, "parameter n"]:
+    def _table(self, substeps: int) -> tuple[Float32[ndarray, "parameter n"], Float32[ndarray, "4"]]:
         if substeps not in self._tables:
             step_us = self.profile.cadc_period_us / substeps
             self._tables[substeps] = parameter_table(self.profile, self.mismatch, step_us)

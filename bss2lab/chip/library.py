@@ -45,6 +45,11 @@ def calibration_of(seed: int, profile: ChipProfile) -> Calibration:
     return _known[key]
 
 
+def forget() -> None:
+    """Forget the calibrations that this process has loaded (the files stay)."""
+    _known.clear()
+
+
 def _key(seed: int, profile: ChipProfile) -> str:
     text = f"{seed} {profile.circuits_digest()} {profile.membrane_noise_mv} {profile.cadc_noise_lsb} {profile.substeps}"
     return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,21 +16,59 @@ if TYPE_CHECKING:
     from jaxtyping import Bool
     from numpy import ndarray
 
+_MOST_SHOWN = 6
 
-def check_size(n_input: int, n_hidden: int, n_output: int) -> None:
-    """Refuse a feed-forward network that one chip cannot hold.
+
+class LayerSize(NamedTuple):
+    """What the chip's limits depend on in a layer.
+
+    Attributes:
+        name: the layer's name in errors, ``hidden`` for instance.
+        size: number of neurons.
+        recurrent: do its own spikes come back to it?
+    """
+
+    name: str
+    size: int
+    recurrent: bool = False
+
+
+def check_layers(n_input: int, layers: Sequence[LayerSize]) -> None:
+    """Refuse a network of any depth that one chip cannot hold: the one place where this rule stands.
+
+    A layer listens to the layer before it (the first: to the inputs) and, if recurrent, to itself.
 
     Raises:
-        InputError: more than 256 inputs, neurons in total, or sources per output neuron.
+        InputError: more than 256 inputs, sources per neuron, or neurons in total.
     """
     if n_input > INPUTS:
         text = complain("network", expected=f"at most {INPUTS} inputs", got=n_input, fix="use a smaller image")
         raise InputError(text)
-    if n_hidden + n_output > NEURONS:
-        want = f"at most {NEURONS} neurons in total"
-        got = f"{n_hidden} hidden + {n_output} output = {n_hidden + n_output}"
-        fix = f"use at most {NEURONS - n_output} hidden neurons"
-        raise InputError(complain("network", expected=want, got=got, fix=fix))
+    before = n_input
+    for name, size, recurrent in layers:
+        if recurrent and before + size > INPUTS:
+            got = f"{before} feed-forward + {size} recurrent = {before + size}"
+            room = INPUTS - before
+            fix = f"use at most {room} {name} neurons" if room > 0 else "use fewer feed-forward sources"
+            raise InputError(complain(f"{name} layer", expected=f"at most {INPUTS} sources", got=got, fix=fix))
+        before = size
+    total = sum(layer.size for layer in layers)
+    if total > NEURONS:
+        largest = max(layers, key=lambda layer: layer.size)
+        room = NEURONS - (total - largest.size)
+        shown = " + ".join(f"{layer.size} {layer.name}" for layer in layers[:_MOST_SHOWN])
+        got = f"{shown}{' + …' if len(layers) > _MOST_SHOWN else ''} = {total}"
+        fix = f"use at most {room} {largest.name} neurons" if room > 0 else "use fewer or smaller layers"
+        raise InputError(complain("network", expected=f"at most {NEURONS} neurons in total", got=got, fix=fix))
+
+
+def check_size(n_input: int, n_hidden: int, n_output: int) -> None:
+    """Refuse a feed-forward network with one hidden layer that one chip cannot hold.
+
+    Raises:
+        InputError: more than 256 inputs, neurons in total, or sources per output neuron.
+    """
+    check_layers(n_input, [LayerSize("hidden", n_hidden), LayerSize("output", n_output)])
 
 
 def check_weights(weights: Weights) -> None:
@@ -39,7 +78,7 @@ def check_weights(weights: Weights) -> None:
         InputError: with what was expected, what came and what to do.
     """
     for layer, w in zip(Weights._fields, weights, strict=True):
-        _check_layer(f"{layer} weights", np.asarray(w))
+        check_integers(f"{layer} weights", np.asarray(w))
     (n_input, n_hidden), (fan_in, n_output) = np.shape(weights.hidden), np.shape(weights.output)
     if fan_in != n_hidden:
         want = f"one row per hidden neuron, shape [{n_hidden}, outputs]"
@@ -47,7 +86,12 @@ def check_weights(weights: Weights) -> None:
     check_size(n_input, n_hidden, n_output)
 
 
-def _check_layer(what: str, w: ndarray) -> None:
+def check_integers(what: str, w: ndarray) -> None:
+    """Refuse one layer's weights unless they are integers −63 … 63 with the axes [source, neuron].
+
+    Raises:
+        InputError: with what was expected, what came and what to do.
+    """
     if w.ndim != 2:
         raise InputError(complain(what, expected="shape [source, neuron]", got=f"{w.ndim} axes", fix="reshape"))
     if w.dtype.kind == "f" and not np.isfinite(w).all():

@@ -189,7 +189,7 @@ def measure_tau_mem(chip: Chip, seed: int, *, repeats: int = 160, duration_us: f
     guess = np.log(np.maximum(t[half], 0.7) / np.log(2))
     start = np.stack([level / 100, (level - data[:, 0]) / 100, guess], axis=1)
     f = fits.fit(relaxation, data, start)
-    tau = np.exp(f.parameters[:, 2])
+    tau = _time_constant(f)
     bad = _unfit(f, tau, limits_us=(0.3, 3 * duration_us))
     return _result("tau_mem", "µs", tau, tau * f.uncertainty[:, 2], bad, reading=tau / chip.profile.cadc_period_us)
 
@@ -242,7 +242,7 @@ def measure_synapse(
     free = fits.fit(lambda p: response(p, p[:, 3]), data, start, iterations=15)
     delay = float(np.median(free.parameters[:, 3]))  # of the stimulated rows: the same for every neuron
     f = fits.fit(lambda p: response(p, delay), data, free.parameters[:, :3])
-    tau = np.exp(f.parameters[:, 2])
+    tau = _time_constant(f)
     bad = _unfit(f, tau, limits_us=(0.3, 150.0))
     clipped = (record.samples_lsb.min(axis=(0, 1)) == 0) | (record.samples_lsb.max(axis=(0, 1)) == 255)
     bad |= {int(n): "its response leaves the column ADC's range" for n in np.flatnonzero(clipped)}
@@ -314,6 +314,11 @@ def _line_error(offset: Measurement, gain: Measurement, reading: Float64[ndarray
 
 
 # --- common ------------------------------------------------------------------------------------------------------
+
+
+def _time_constant(f: fits.Fit) -> Float64[ndarray, "n"]:
+    """Time constants of fits whose third parameter is their logarithm, which the models limit as here."""
+    return np.exp(np.clip(f.parameters[:, 2], -3, 6))
 
 
 def _unfit(f: fits.Fit, tau: ndarray, *, limits_us: tuple[float, float]) -> dict[int, str]:

@@ -11,11 +11,17 @@ from bss2lab.errors import InputError, complain
 from bss2lab.results import to_json
 from bss2lab.storage import check_writable, write_atomically
 
+PARTS = ("training", "chip", "fresh")
+
 
 def add(commands: Any) -> None:
     """Add the sub-command."""
     p = commands.add_parser("bench", help="time the package, as ratios measured interleaved in one run")
     p.add_argument("--peers", action="store_true", help="also time snnTorch, norse and SpikingJelly (extra [bench])")
+    p.add_argument(
+        "--part", choices=PARTS, action="append", dest="parts", metavar="PART",
+        help=f"run this part alone; repeat for several: {', '.join(PARTS)} (default: all)",
+    )  # fmt: skip
     p.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="thread counts (default 1 2)")
     p.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of the interleaved timing (default 20)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
@@ -35,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     from bss2lab.bench import report
 
     threads = sorted({min(n, os.cpu_count() or 1) for n in arguments.threads})
-    record = report.run(peers=arguments.peers, threads=threads, rounds=arguments.rounds, say=print)
+    parts = tuple(arguments.parts or PARTS)
+    record = report.run(peers=arguments.peers, threads=threads, rounds=arguments.rounds, say=print, parts=parts)
     if arguments.json is not None:
         write_atomically(arguments.json, to_json(record).encode())
     return 0

@@ -72,8 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _load(folder: Path) -> Run:
     """Rebuild a saved run: the profile comes from the checkpoint itself."""
     loaded = checkpoint.load(folder / checkpoint.FILE)
-    chip = Chip(loaded.chip_seed or 0, loaded.profile) if loaded.profile is not None else None
-    return Run(loaded.config, chip=chip, directory=folder, resume=True)
+    return Run(loaded.config, chip=loaded.chip(), directory=folder, resume=True)
 
 
 def _quick_run() -> Run:

@@ -5,9 +5,10 @@ on the number of threads. The arithmetic is strict IEEE single precision, so it 
 of the vector unit either.
 
 Within a sample, time advances in fine steps of length h (a fraction of the CADC period). Between grid points
-every neuron follows its exact exponential propagator. A spike that arrives at a fraction f of a step is
-split, (1 − f) on the grid point before and f on the one after; threshold crossings and the end of the
-refractory time are interpolated within the step. All three make an error of order h².
+every neuron follows its exact exponential propagator. The current of a spike that arrives within a step is
+traced back to the step's beginning, such that membrane and current are right at its end (to third order in h);
+threshold crossings follow from a parabola (third order); the end of the refractory time is interpolated within
+the step (second order).
 """
 
 # The neuron count is a literal, and each kind of state is one flat array, on purpose: the compiler then proves
@@ -29,15 +30,19 @@ TAIL = N - 16
 
 MU, REST, ALPHA_EXC, ALPHA_INH, K_EXC, K_INH, RESET, THRESHOLD, REFRACTORY, NOISE = range(10)
 LOW, HIGH, ADC_GAIN, ADC_OFFSET, START, STATIONARY, SPREAD = range(10, 17)
-N_PARAMETERS = 17
-"""Rows of the parameter table, each of 256 neurons; see ``chip.emulator`` for how they are filled."""
+I_EXC, V_EXC, I_INH, V_INH, LEAK, H_OVER_TAU = range(17, 23)
+N_PARAMETERS = 23
+"""Rows of the parameter table, each of 256 neurons; see ``chip.program`` for how they are filled."""
 
-V, EXC, INH, DEAD = range(4)
+V, EXC, INH, UNTIL = range(4)
 N_STATES = 4
+"""Membrane, mV; synaptic currents, mV/µs; when the refractory time ends, in steps since the start."""
 
 _membrane_exact = device(dynamics.membrane_exact)
 _threshold_crossing = device(dynamics.threshold_crossing)
 _synaptic_current = device(dynamics.synaptic_current)
+_arrival_current = device(dynamics.arrival_current)
+_arrival_membrane = device(dynamics.arrival_membrane)
 
 _TO_UNIT = np.float32(2.0**-31)
 _TO_NORMAL = np.float32(1.0 / np.sqrt(4 * (256**2 - 1) / 12))
@@ -111,27 +116,54 @@ def _push(step, fraction, source, heads, ev_next, ev_source, ev_fraction, n_even
 
 
 @kernel()
-def _deliver(row, amount, state):
-    """Add a synapse row to the currents: its positive entries excite, its negative ones inhibit."""
+def _deliver(row, now, part, bend_i_exc, bend_v_exc, bend_i_inh, bend_v_inh, state, par):
+    """Let a spike act on the neurons from ``first`` on, ``part`` of a step after the grid point ``now``.
+
+    The positive entries of its synapse row excite, the negative ones inhibit. Currents and membranes change at the
+    grid point so that they are right at the end of the step (see ``dynamics.arrival_current``).
+    """
     for j in range(N):
-        w = row[j] * amount
-        state[EXC * N + j] += max(w, _ZERO)
-        state[INH * N + j] += min(w, _ZERO)
+        w = row[j]
+        excites = max(w, _ZERO)
+        inhibits = min(w, _ZERO)
+        exc = state[EXC * N + j] + _arrival_current(excites, par[I_EXC * N + j] + bend_i_exc, part)
+        inh = state[INH * N + j] + _arrival_current(inhibits, par[I_INH * N + j] + bend_i_inh, part)
+        shift = _arrival_membrane(
+            excites, par[V_EXC * N + j] + bend_v_exc, inhibits, par[V_INH * N + j] + bend_v_inh, part
+        )
+        awake = state[UNTIL * N + j] <= now
+        state[EXC * N + j] = exc
+        state[INH * N + j] = inh
+        state[V * N + j] += shift if awake else _ZERO
 
 
 @kernel()
-def _deliver_tail(row, amount, state):
-    """The same for the neurons from ``TAIL`` on alone."""
+def _deliver_tail(row, now, part, bend_i_exc, bend_v_exc, bend_i_inh, bend_v_inh, state, par):
+    """Let a spike act on the neurons from ``first`` on, ``part`` of a step after the grid point ``now``.
+
+    The positive entries of its synapse row excite, the negative ones inhibit. Currents and membranes change at the
+    grid point so that they are right at the end of the step (see ``dynamics.arrival_current``).
+    """
     for j in range(TAIL, N):
-        w = row[j] * amount
-        state[EXC * N + j] += max(w, _ZERO)
-        state[INH * N + j] += min(w, _ZERO)
+        w = row[j]
+        excites = max(w, _ZERO)
+        inhibits = min(w, _ZERO)
+        exc = state[EXC * N + j] + _arrival_current(excites, par[I_EXC * N + j] + bend_i_exc, part)
+        inh = state[INH * N + j] + _arrival_current(inhibits, par[I_INH * N + j] + bend_i_inh, part)
+        shift = _arrival_membrane(
+            excites, par[V_EXC * N + j] + bend_v_exc, inhibits, par[V_INH * N + j] + bend_v_inh, part
+        )
+        awake = state[UNTIL * N + j] <= now
+        state[EXC * N + j] = exc
+        state[INH * N + j] = inh
+        state[V * N + j] += shift if awake else _ZERO
 
 
 @kernel()
-def _integrate(state, par, rng, fired, crossing):
+def _integrate(step, state, par, rng, fired, crossing):
     """One fine step of all neurons. Marks those that crossed their threshold; returns whether any did."""
     any_fired = 0
+    now = np.float32(step + 1)
     for j in range(N):
         bits = _advance(rng[j])
         rng[j] = bits
@@ -139,20 +171,17 @@ def _integrate(state, par, rng, fired, crossing):
         before = state[V * N + j]
         exc = state[EXC * N + j]
         inh = state[INH * N + j]
-        dead = state[DEAD * N + j]
         free = _membrane_exact(
             before, par[REST * N + j], par[MU * N + j], exc, par[K_EXC * N + j], inh, par[K_INH * N + j]
         )
-        awake = min(max(_ONE - dead, _ZERO), _ONE)
+        awake = min(max(now - state[UNTIL * N + j], _ZERO), _ONE)
         after = before + awake * (free + noise - before)
         after = min(max(after, par[LOW * N + j]), par[HIGH * N + j])
         state[V * N + j] = after
         state[EXC * N + j] = _synaptic_current(exc, _ZERO, par[ALPHA_EXC * N + j])
         state[INH * N + j] = _synaptic_current(inh, _ZERO, par[ALPHA_INH * N + j])
-        state[DEAD * N + j] = max(dead - _ONE, _ZERO)
-        over = after > par[THRESHOLD * N + j]
+        over = (after > par[THRESHOLD * N + j]) & (awake > _ZERO)
         crossing[j] = before
-        crossing[N + j] = awake
         fired[j] = np.uint8(over)
         any_fired |= np.int64(over)
     return any_fired
@@ -181,13 +210,19 @@ def _sample_cadc_tail(state, par, rng, out):
 
 
 @kernel()
-def _fire(j, step, state, par, crossing):
+def _fire(j, step, step_us, state, par, crossing):
     """Reset a neuron that crossed its threshold; return the time of the crossing, in steps since the start.
 
-    What the refractory time leaves of the step, the membrane spends rising from reset.
+    What the refractory time leaves of the step, the membrane spends rising from reset. A neuron that begins the
+    step, or wakes in it, above its threshold fires there and then.
     """
-    awake = crossing[N + j]
-    part = _threshold_crossing(crossing[j], state[V * N + j], par[THRESHOLD * N + j])
+    now = np.float32(step + 1)
+    awake = min(max(now - state[UNTIL * N + j], _ZERO), _ONE)
+    before, after = crossing[j], state[V * N + j]
+    rise = par[H_OVER_TAU * N + j] * (par[LEAK * N + j] - after)
+    rise = awake * (rise + step_us * (state[EXC * N + j] + state[INH * N + j]))
+    threshold = par[THRESHOLD * N + j]
+    part = np.float32(_threshold_crossing(before, after, rise, threshold)) if before < threshold else _ZERO
     within = (_ONE - awake) + awake * min(max(part, _ZERO), _ONE)
     reset = par[RESET * N + j]
     free = _membrane_exact(
@@ -196,7 +231,7 @@ def _fire(j, step, state, par, crossing):
     )  # fmt: skip
     left = par[REFRACTORY * N + j] - (_ONE - within)
     state[V * N + j] = reset + max(-left, _ZERO) * (free - reset)
-    state[DEAD * N + j] = max(left, _ZERO)
+    state[UNTIL * N + j] = now + max(left, _ZERO)
     return np.float32(step) + within
 
 
@@ -210,7 +245,7 @@ def _start(state, par, rng, from_reset):
         state[V * N + j] = par[RESET * N + j] if from_reset else resting
         state[EXC * N + j] = _ZERO
         state[INH * N + j] = _ZERO
-        state[DEAD * N + j] = _ZERO
+        state[UNTIL * N + j] = _ZERO
 
 
 @kernel(parallel=True)
@@ -225,6 +260,7 @@ def emulate(
     routed_delay,
     route_to_tail,
     par,
+    bend,
     start_us,
     step_us,
     n_periods,
@@ -252,7 +288,8 @@ def emulate(
         routed_rows: the same for spikes of the chip's own neurons, shape [256, 256].
         input_delay, routed_delay: synaptic delay per source, µs, shape [256].
         route_to_tail: routed spikes reach the last 16 neurons alone.
-        par: parameter table, flat [17 · 256]; rows named at the top of this module.
+        par: parameter table, flat [23 · 256]; rows named at the top of this module.
+        bend: the factors c₂ of ``dynamics.arrival_factors`` for the rows I_EXC … V_INH, all neurons alike, [4].
         start_us: time of the first grid point, µs after the start of the sample.
         step_us, n_sub, n_periods: fine step; fine steps per CADC period; CADC periods to emulate.
         reset_step: from this fine step on, membranes are held at reset and currents at zero.
@@ -278,7 +315,7 @@ def emulate(
         state = np.empty(N_STATES * N, np.float32)
         rng = np.empty(N, np.uint32)
         fired = np.empty(N, np.uint8)
-        crossing = np.empty(2 * N, np.float32)
+        crossing = np.empty(N, np.float32)
         heads = np.empty(n_steps, np.int32)
         most = 0
         for b in range(c * chunk, min(batch, (c + 1) * chunk)):
@@ -312,22 +349,23 @@ def emulate(
             n_spikes = 0
             for step in range(n_steps):
                 held = step > reset_step
-                for back in range(0 if held else min(step + 1, 2)):
-                    event = heads[step - back]
-                    while event >= 0:
-                        source = ev_source[event]
-                        part = ev_fraction[event] if back else _ONE - ev_fraction[event]
-                        if source < N:
-                            _deliver(input_rows[source], part, state)
-                        elif route_to_tail:
-                            _deliver_tail(routed_rows[source - N], part, state)
+                now = np.float32(step)
+                event = -1 if held else heads[step]
+                while event >= 0:
+                    source, part = ev_source[event], ev_fraction[event]
+                    b0, b1, b2, b3 = part * bend[0], part * bend[1], part * bend[2], part * bend[3]
+                    if source < N:
+                        _deliver(input_rows[source], now, part, b0, b1, b2, b3, state, par)
+                    else:
+                        if route_to_tail:
+                            _deliver_tail(routed_rows[source - N], now, part, b0, b1, b2, b3, state, par)
                         else:
-                            _deliver(routed_rows[source - N], part, state)
-                        event = ev_next[event]
-                if not held and _integrate(state, par, rng, fired, crossing):
+                            _deliver(routed_rows[source - N], now, part, b0, b1, b2, b3, state, par)
+                    event = ev_next[event]
+                if not held and _integrate(step, state, par, rng, fired, crossing):
                     for j in range(N):
                         if fired[j]:
-                            at = _fire(j, step, state, par, crossing)
+                            at = _fire(j, step, step_us, state, par, crossing)
                             if keep_fired:
                                 fired_out[b, step // n_sub + 1, j] = 1
                             if n_spikes < capacity:

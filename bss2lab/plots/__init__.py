@@ -1,6 +1,35 @@
 """Frozen results in, Matplotlib figures out (needs the extra ``[lab]``)."""
 
+from bss2lab.plots.anatomy import draw_agreement, draw_side_by_side
+from bss2lab.plots.calibration import (
+    draw_against_truth,
+    draw_codes,
+    draw_reach,
+    draw_search,
+    draw_spreads,
+    draw_transfer,
+    draw_without_input,
+)
 from bss2lab.plots.chip import constants_table, draw_membranes, draw_mismatch
+from bss2lab.plots.fig1 import draw_floor_plan
+from bss2lab.plots.fig1_network import draw_network_on_chip
+from bss2lab.plots.fig2 import draw_graph, draw_loop, draw_recording
 from bss2lab.plots.fig3 import draw_learning_curves, draw_snapshots
+from bss2lab.plots.fig4 import draw_against_real, draw_detuning
+from bss2lab.plots.neuron import (
+    draw_converters,
+    draw_estimates,
+    draw_fits,
+    draw_rates,
+    draw_responses,
+    draw_spiking,
+    draw_summation,
+)
 
-__all__ = ["constants_table", "draw_learning_curves", "draw_membranes", "draw_mismatch", "draw_snapshots"]
+__all__ = [
+    "constants_table", "draw_against_real", "draw_against_truth", "draw_agreement", "draw_codes", "draw_converters",
+    "draw_detuning", "draw_estimates", "draw_fits", "draw_floor_plan", "draw_graph", "draw_learning_curves",
+    "draw_loop", "draw_membranes", "draw_mismatch", "draw_network_on_chip", "draw_rates", "draw_reach",
+    "draw_recording", "draw_responses", "draw_search", "draw_side_by_side", "draw_snapshots", "draw_spiking",
+    "draw_spreads", "draw_summation", "draw_transfer", "draw_without_input",
+]  # fmt: skip
