@@ -8,14 +8,15 @@
 Everything that the chip returns is emulated.
 """
 
-from bss2lab.chip import Chip, ChipProfile
-from bss2lab.errors import Bss2Error, CheckpointError, DataError, InputError
+from bss2lab.chip import Calibration, Chip, ChipProfile, Codes, Targets
+from bss2lab.errors import Bss2Error, CalibrationError, CheckpointError, DataError, InputError
 from bss2lab.settings import TrainConfig
 from bss2lab.train import Data, Run, fit
 from bss2lab.types import Recording, Spikes, Substrate, Weights
 from bss2lab.version import __version__
 
 __all__ = [
-    "Bss2Error", "CheckpointError", "Chip", "ChipProfile", "Data", "DataError", "InputError", "Recording", "Run",
-    "Spikes", "Substrate", "TrainConfig", "Weights", "__version__", "fit",
+    "Bss2Error", "Calibration", "CalibrationError", "CheckpointError", "Chip", "ChipProfile", "Codes", "Data",
+    "DataError", "InputError", "Recording", "Run", "Spikes", "Substrate", "Targets", "TrainConfig", "Weights",
+    "__version__", "fit",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from bss2lab.chip.program import FIRST_SAMPLE
 from bss2lab.errors import InputError
 from bss2lab.types import Recording, Spikes, Weights
 
-CALIBRATED, IDEAL = PROFILES["calibrated"], PROFILES["ideal"]
+PUBLISHED, IDEAL = PROFILES["published"], PROFILES["ideal"]
 N_INPUT, N_HIDDEN, N_OUTPUT = 60, 80, 10
 
 
@@ -87,7 +87,7 @@ def test_numpy_integers_are_seeds_like_any_other():
 
 
 def test_the_noise_seed_changes_the_trial_and_not_the_chip():
-    chip = Chip(3)
+    chip = Chip(3, PUBLISHED)
     before = {field.name: getattr(chip.mismatch, field.name).copy() for field in dataclasses.fields(chip.mismatch)}
     one, other = (chip.run(network(), images(40), seed=seed) for seed in (1, 2))
     for name, values in before.items():
@@ -104,13 +104,13 @@ def test_the_noise_seed_changes_the_trial_and_not_the_chip():
 
 
 def test_without_noise_the_noise_seed_does_nothing():
-    chip = Chip(3, CALIBRATED.replace(membrane_noise_mv=0, cadc_noise_lsb=0))
+    chip = Chip(3, PUBLISHED.replace(membrane_noise_mv=0, cadc_noise_lsb=0))
     one, other = (chip.run(network(), images(3), seed=seed) for seed in (1, 2))
     assert contents(one) == contents(other)
 
 
 def test_another_chip_gives_another_recording():
-    quiet = CALIBRATED.replace(membrane_noise_mv=0, cadc_noise_lsb=0)
+    quiet = PUBLISHED.replace(membrane_noise_mv=0, cadc_noise_lsb=0)
     one, other = (Chip(seed, quiet).run(network(), images(3), seed=0) for seed in (1, 2))
     assert (one.hidden_lsb != other.hidden_lsb).mean() > 0.5
 
@@ -168,7 +168,7 @@ def test_the_raw_recording_holds_what_run_returns():
 
 def test_a_chip_with_many_outputs_decides_by_all_of_them():
     """More than 16 output neurons take another path through the core."""
-    quiet = Chip(0, CALIBRATED.replace(membrane_noise_mv=0, cadc_noise_lsb=0))
+    quiet = Chip(0, PUBLISHED.replace(membrane_noise_mv=0, cadc_noise_lsb=0))
     w, spikes = network(n_output=30), images(40)
     decisions, _ = quiet.classify(quiet.write(w), spikes, seed=1)
     np.testing.assert_array_equal(decisions, decide(quiet.run(w, spikes, seed=1)))
@@ -225,7 +225,7 @@ def test_a_silenced_neuron_is_still_recorded():
 def test_classify_decides_as_run_does():
     """Bit for bit where membranes have no noise of their own (hidden neurons are not digitised here, so that
     their noise runs on differently)."""
-    chip = Chip(2, CALIBRATED.replace(membrane_noise_mv=0))
+    chip = Chip(2, PUBLISHED.replace(membrane_noise_mv=0))
     w, spikes = network(), images(1203, n_spikes=30)
     decisions, counts = chip.classify(chip.write(w), spikes, seed=7)
     recording = chip.run(w, spikes, seed=7)

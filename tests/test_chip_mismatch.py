@@ -10,6 +10,7 @@ import pytest
 
 from bss2lab.chip import PROFILES, Chip
 from bss2lab.chip.mismatch import Mismatch, draw, standard_normal
+from bss2lab.chip.transfer import PARAMETERS
 from bss2lab.quantize import CADC_MV_PER_LSB
 
 N_CHIPS = 30
@@ -18,22 +19,37 @@ FIELDS = [field.name for field in dataclasses.fields(Mismatch)]
 
 @functools.cache
 def population(name):
-    """The values of many chips, one array [chip, …] for each parameter."""
-    chips = [draw(PROFILES[name], seed) for seed in range(N_CHIPS)]
+    """The values of many chips at nominal codes, one array [chip, …] for each parameter."""
+    chips = [draw(PROFILES[name], seed).nominal for seed in range(N_CHIPS)]
     return {field: np.stack([getattr(chip, field) for chip in chips]) for field in FIELDS}
 
 
-def test_one_seed_is_one_chip():
+@pytest.mark.parametrize("profile", ["published", "uncalibrated"])
+def test_one_seed_is_one_chip(profile):
     for seed in (0, 7, 2**32 - 1):
+        first, second = (Chip(seed, profile) for _ in range(2))
         for field in FIELDS:
-            first, second = (getattr(Chip(seed).mismatch, field) for _ in range(2))
-            np.testing.assert_array_equal(first, second)
+            np.testing.assert_array_equal(getattr(first.mismatch, field), getattr(second.mismatch, field))
+        for parameter in PARAMETERS:
+            np.testing.assert_array_equal(first.circuits.slope[parameter], second.circuits.slope[parameter])
+
+
+def test_a_calibrated_and_an_uncalibrated_chip_of_one_seed_are_the_same_silicon():
+    """They differ in their codes alone."""
+    one, other = Chip(7), Chip(7, "uncalibrated")
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(one.circuits.nominal, field), getattr(other.circuits.nominal, field))
+    for parameter in PARAMETERS:
+        np.testing.assert_array_equal(one.circuits.slope[parameter], other.circuits.slope[parameter])
+    assert one.mismatch.leak_mv.std() < 0.2 * other.mismatch.leak_mv.std()
 
 
 def test_another_seed_is_another_chip():
-    one, other = Chip(0).mismatch, Chip(1).mismatch
+    one, other = Chip(0, "published"), Chip(1, "published")
     for field in FIELDS:
-        assert (getattr(one, field) != getattr(other, field)).mean() > 0.99, field
+        assert (getattr(one.mismatch, field) != getattr(other.mismatch, field)).mean() > 0.99, field
+    for parameter in PARAMETERS:
+        assert (one.circuits.slope[parameter] != other.circuits.slope[parameter]).mean() > 0.99, parameter
 
 
 def slow_normals(seed, parameter, n):
@@ -59,33 +75,61 @@ def test_draws_are_raw_bits_through_the_inverse_normal_distribution(seed, parame
 
 
 GOLDEN = {
-    "tau_mem_us": [6.03189301, 5.25916847, 5.93646199],
-    "tau_syn_exc_us": [5.95232471, 6.59599979, 6.13900643],
-    "leak_mv": [372.043426, 367.025758, 372.785183],
-    "threshold_mv": [706.09547, 707.710913, 699.195201],
+    "tau_mem_us": [6.03656541, 4.96415583, 5.90076395],
+    "tau_syn_exc_us": [5.37269734, 11.6744031, 6.78510402],
+    "tau_syn_inh_us": [4.04293811, 10.5544935, 8.84720285],
+    "refractory_us": [1.99255627, 2.05293473, 2.02804478],
+    "leak_mv": [339.028354, 277.98006, 348.053064],
+    "reset_mv": [316.227038, 357.030242, 371.666872],
+    "threshold_mv": [723.764576, 731.090563, 668.815438],
     "input_delay_us": [0.925642226, 1.03068682, 1.1619328],
-    "input_gain_exc": [1.18831135, 1.1790486, 1.39048558],
-    "routed_gain_inh": [1.1212769, 1.29456433, 0.99566617],
-    "cadc_offset_lsb": [-3.89409107, -0.208058601, 0.0284553793],
+    "routed_delay_us": [0.945205359, 0.978382159, 1.09010682],
+    "gain_exc": [1.17091245, 1.25067924, 1.28918185],
+    "gain_inh": [0.948313239, 1.15679196, 1.07201911],
+    "cadc_offset_lsb": [-12.9803036, -0.69352867, 0.0948512644],
     "cadc_gain": [0.987477243, 1.02250573, 1.02293581],
+}
+GOLDEN_SLOPES = {
+    "tau_mem": [0.992648801, 1.01748383, 1.01170984],
+    "gain_inh": [0.977023879, 0.998957159, 0.981303312],
+    "threshold": [1.06147962, 1.03669502, 1.00706404],
 }
 
 
-def test_golden_values_of_chip_0():
-    """So that an update of NumPy or SciPy cannot quietly make another chip of it."""
-    truth = Chip(0).mismatch
+@pytest.mark.parametrize("profile", ["calibrated", "uncalibrated"])
+def test_golden_values_of_chip_0(profile):
+    """So that an update of NumPy or SciPy cannot quietly make another chip of it. (From ``slow_normals``.)"""
+    circuits = Chip(0, profile).circuits
+    assert set(GOLDEN) == set(FIELDS)
     for name, values in GOLDEN.items():
-        np.testing.assert_allclose(getattr(truth, name).ravel()[: len(values)], values, rtol=1e-6, err_msg=name)
+        found = getattr(circuits.nominal, name).ravel()[: len(values)]
+        np.testing.assert_allclose(found, values, rtol=1e-6, err_msg=name)
+    for name, values in GOLDEN_SLOPES.items():
+        np.testing.assert_allclose(circuits.slope[name][: len(values)], values, rtol=1e-6, err_msg=name)
 
 
 def test_formulas_of_a_few_parameters():
-    z = functools.partial(slow_normals, 5)
-    truth = Chip(5).mismatch
-    sigma = np.sqrt(np.log(1 + 0.07**2))
-    np.testing.assert_allclose(truth.tau_mem_us, 6 * np.exp(sigma * np.array(z("tau_mem", 256)) - sigma**2 / 2))
-    np.testing.assert_allclose(truth.leak_mv, 80 * 4.6875 + 6 * np.array(z("leak", 256)))
-    np.testing.assert_allclose(truth.threshold_mv, 150 * 4.6875 + 6 * np.array(z("threshold", 256)))
-    np.testing.assert_allclose(truth.input_delay_us, 1 + 0.1 * np.array(z("input_delay", 256)))
+    def z(parameter, n=256):
+        return np.array(slow_normals(5, parameter, n))
+
+    def log_normal(mean, cv, deviate):
+        sigma = np.sqrt(np.log(1 + cv**2))
+        return mean * np.exp(sigma * deviate - sigma**2 / 2)
+
+    narrow, wide = Chip(5, "published").mismatch, Chip(5, "uncalibrated").mismatch
+    np.testing.assert_allclose(narrow.tau_mem_us, log_normal(6, 0.07, z("tau_mem")))
+    np.testing.assert_allclose(wide.tau_mem_us, log_normal(6, 0.10, z("tau_mem")))
+    np.testing.assert_allclose(wide.tau_syn_inh_us, log_normal(6, 0.35, z("tau_syn_inh")))
+    np.testing.assert_allclose(narrow.leak_mv, 80 * 4.6875 + 6 * z("leak"))
+    np.testing.assert_allclose(narrow.threshold_mv, 150 * 4.6875 + 6 * z("threshold"))
+    common = 0.14 * z("leak") + np.sqrt(1 - 0.14**2) * z("threshold")
+    np.testing.assert_allclose(wide.threshold_mv, 150 * 4.6875 + 49 * common)
+    np.testing.assert_allclose(narrow.input_delay_us, 1 + 0.1 * z("input_delay"))
+    for kind in ("exc", "inh"):
+        neuron = log_normal(2.58 / 2.4, 0.16, z(f"psp_gain_{kind}"))
+        synapses = log_normal(1, 0.07, z(f"synapse_{kind}", 3 * 256)).reshape(3, 256)
+        for truth in (narrow, wide):
+            np.testing.assert_allclose(getattr(truth, f"gain_{kind}")[:3], neuron * synapses)
 
 
 def log_cv(values):
@@ -97,7 +141,7 @@ def assert_spread(measured, configured, n):
     assert abs(measured / configured - 1) < 3 / np.sqrt(2 * n), (measured, configured)
 
 
-@pytest.mark.parametrize("name", ["calibrated", "uncalibrated"])
+@pytest.mark.parametrize("name", ["published", "uncalibrated"])
 @pytest.mark.parametrize(
     ("field", "mean", "cv"),
     [
@@ -119,7 +163,7 @@ def test_time_constants_and_gains_spread_as_configured(name, field, mean, cv):
     assert abs(skew - (3 * cv + cv**3)) < 0.25 * (1 + 5 * cv)  # of a log-normal distribution
 
 
-@pytest.mark.parametrize("name", ["calibrated", "uncalibrated"])
+@pytest.mark.parametrize("name", ["published", "uncalibrated"])
 @pytest.mark.parametrize(
     ("field", "mean", "sd"),
     [
@@ -142,38 +186,45 @@ def test_potentials_delays_and_offsets_spread_as_configured(name, field, mean, s
 
 @pytest.mark.parametrize("kind", ["exc", "inh"])
 def test_synaptic_gain_is_a_neurons_times_a_synapses(kind):
-    """The neuron's factor (16 %) is common to all its synapses, on input rows and on-chip rows alike."""
-    profile = PROFILES["calibrated"]
-    values = population("calibrated")
-    rows, routed = np.log(values[f"input_gain_{kind}"]), np.log(values[f"routed_gain_{kind}"])
-    neuron, again = rows.mean(axis=1), routed.mean(axis=1)  # [chip, neuron]
-    assert np.corrcoef(neuron.ravel(), again.ravel())[0, 1] > 0.998
+    """The neuron's factor (16 %) is common to all its synapses."""
+    profile = PROFILES["published"]
+    values = population("published")
+    rows = np.log(values[f"gain_{kind}"])
+    neuron = rows.mean(axis=1)  # [chip, neuron]
     assert_spread(np.sqrt(np.expm1(neuron.var())), profile.psp_gain_cv, neuron.size)
     synapse = rows - neuron[:, None]
     assert_spread(np.sqrt(np.expm1(synapse.var() * 256 / 255)), profile.synapse_cv, synapse.size)
-    assert abs(np.corrcoef(synapse.ravel(), (routed - again[:, None]).ravel())[0, 1]) < 3 / np.sqrt(synapse.size)
-    gains = values[f"input_gain_{kind}"]
+    gains = values[f"gain_{kind}"]
     assert abs(gains.mean() / profile.synapse_mv_per_us - 1) < 3 * profile.psp_gain_cv / np.sqrt(neuron.size)
 
 
 def test_different_parameters_use_different_streams():
-    values = population("calibrated")
+    values = population("published")
     per_neuron = [name for name in FIELDS if values[name].ndim == 2]
     columns = [values[name].ravel() for name in per_neuron]
     for kind in ("exc", "inh"):
-        columns.append(values[f"input_gain_{kind}"].mean(axis=1).ravel())
-        columns.append(values[f"input_gain_{kind}"][:, 0].ravel() / values[f"input_gain_{kind}"].mean(axis=1).ravel())
-        columns.append(values[f"routed_gain_{kind}"][:, 0].ravel() / values[f"routed_gain_{kind}"].mean(axis=1).ravel())
+        columns.append(values[f"gain_{kind}"].mean(axis=1).ravel())
+        for row in (0, 255):
+            columns.append(values[f"gain_{kind}"][:, row].ravel() / values[f"gain_{kind}"].mean(axis=1).ravel())
+    for parameter in PARAMETERS:
+        columns.append(np.stack([draw(PROFILES["published"], n).slope[parameter] for n in range(N_CHIPS)]).ravel())
     correlation = np.corrcoef(columns) - np.eye(len(columns))
-    assert len(columns) == 17
+    assert len(columns) == 25
     assert np.abs(correlation).max() < 4.5 / np.sqrt(columns[0].size)
 
 
-@pytest.mark.parametrize("name", ["calibrated", "uncalibrated"])
+@pytest.mark.parametrize("name", ["published", "uncalibrated"])
 def test_threshold_and_leak_are_correlated_as_configured(name):
     values, rho = population(name), PROFILES[name].threshold_leak_correlation
     measured = np.corrcoef(values["leak_mv"].ravel(), values["threshold_mv"].ravel())[0, 1]
     assert abs(measured - rho) < 3 * (1 - rho**2) / np.sqrt(values["leak_mv"].size)
+
+
+def test_slopes_of_the_circuits_spread_as_configured():
+    for parameter in PARAMETERS:
+        slopes = np.concatenate([draw(PROFILES["published"], seed).slope[parameter] for seed in range(N_CHIPS)])
+        assert_spread(log_cv(slopes), 0.03, slopes.size)
+        assert abs(slopes.mean() - 1) < 3 * 0.03 / np.sqrt(slopes.size)
 
 
 def test_ideal_chips_are_all_alike():
@@ -183,21 +234,23 @@ def test_ideal_chips_are_all_alike():
         "tau_mem_us": 6, "tau_syn_exc_us": 6, "tau_syn_inh_us": 6, "refractory_us": 2, "leak_mv": 375, "reset_mv": 375,
         "threshold_mv": 705, "input_delay_us": 1, "routed_delay_us": 1, "cadc_offset_lsb": 0, "cadc_gain": 1,
     }  # fmt: skip
-    gains = {f"{source}_gain_{kind}": p.synapse_mv_per_us for source in ("input", "routed") for kind in ("exc", "inh")}
+    gains = {f"gain_{kind}": p.synapse_mv_per_us for kind in ("exc", "inh")}
     assert set(FIELDS) == set(expected | gains)
     for field, value in (expected | gains).items():
         np.testing.assert_allclose(getattr(truth, field), value, rtol=1e-12, err_msg=field)
+    for parameter, slope in Chip(12, "ideal").circuits.slope.items():
+        np.testing.assert_array_equal(slope, 1.0, err_msg=parameter)
 
 
 def test_delays_are_never_negative():
-    profile = PROFILES["calibrated"].replace(delay_us=0.1, delay_sd_us=1.0)
-    truth = draw(profile, 0)
+    profile = PROFILES["published"].replace(delay_us=0.1, delay_sd_us=1.0)
+    truth = draw(profile, 0).nominal
     assert truth.input_delay_us.min() == truth.routed_delay_us.min() == 0
 
 
 def test_a_spread_changes_its_own_parameter_alone():
     """A profile with other spreads is the same chip with its deviations scaled."""
-    base, wide = (draw(PROFILES["calibrated"].replace(leak_sd_mv=sd), 3) for sd in (6.0, 12.0))
+    base, wide = (draw(PROFILES["published"].replace(leak_sd_mv=sd), 3).nominal for sd in (6.0, 12.0))
     for field in FIELDS:
         same = np.array_equal(getattr(base, field), getattr(wide, field))
         assert same == (field != "leak_mv"), field

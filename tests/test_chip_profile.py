@@ -1,4 +1,4 @@
-"""Chip profiles: the three that come with the package, JSON files of one's own, and what is refused."""
+"""Chip profiles: the four that come with the package, JSON files of one's own, and what is refused."""
 
 import json
 
@@ -7,18 +7,21 @@ import pytest
 
 from bss2lab import dynamics
 from bss2lab.chip import PROFILES, Chip, ChipProfile, load_profile
+from bss2lab.chip.transfer import Transfer
 from bss2lab.errors import InputError
 from bss2lab.quantize import CADC_MV_PER_LSB
 
 
-def test_three_profiles_come_with_the_package():
-    assert set(PROFILES) == {"calibrated", "uncalibrated", "ideal"}
+def test_four_profiles_come_with_the_package():
+    assert set(PROFILES) == {"calibrated", "uncalibrated", "published", "ideal"}
     assert all(profile.name == name for name, profile in PROFILES.items())
     assert ChipProfile() == PROFILES["calibrated"] == Chip().profile
+    assert {name for name, profile in PROFILES.items() if profile.calibrated} == {"calibrated"}
+    assert not any(profile.measured for profile in PROFILES.values())
 
 
 def test_calibration_targets_and_published_spreads():
-    c, u = PROFILES["calibrated"], PROFILES["uncalibrated"]
+    c, u = PROFILES["published"], PROFILES["uncalibrated"]
     assert (c.leak_lsb, c.reset_lsb, c.threshold_lsb) == (80, 80, 150)
     assert (c.tau_mem_us, c.tau_syn_exc_us, c.tau_syn_inh_us, c.refractory_us) == (6, 6, 6, 2)
     assert (c.tau_mem_cv, c.tau_syn_cv, c.leak_sd_mv, c.reset_sd_mv, c.threshold_sd_mv) == (0.07, 0.045, 6, 6, 6)
@@ -28,14 +31,51 @@ def test_calibration_targets_and_published_spreads():
     assert (c.delay_us, c.delay_sd_us, c.cadc_noise_lsb, c.membrane_noise_mv) == (1.0, 0.1, 2, 2)
 
 
+def test_a_calibrated_chip_is_an_uncalibrated_one_with_other_codes():
+    calibrated, uncalibrated = PROFILES["calibrated"], PROFILES["uncalibrated"]
+    assert calibrated.replace(name="uncalibrated", calibrated=False) == uncalibrated
+    assert calibrated.circuits_digest() == uncalibrated.circuits_digest()
+
+
 def test_profiles_differ_in_their_spread_alone():
     spreads = {n for n in ChipProfile.model_fields if n.endswith(("_cv", "_sd_mv", "_sd_us", "_sd_lsb"))}
     same = set(ChipProfile.model_fields) - spreads - {"name", "threshold_leak_correlation"}
-    calibrated, uncalibrated, ideal = (PROFILES[n].model_dump() for n in ("calibrated", "uncalibrated", "ideal"))
-    assert all(calibrated[n] == uncalibrated[n] for n in same)
+    published, uncalibrated, ideal = (PROFILES[n].model_dump() for n in ("published", "uncalibrated", "ideal"))
+    assert all(published[n] == uncalibrated[n] for n in same)
+    narrowed = {n for n in spreads if published[n] != uncalibrated[n]}
+    potentials = {f"{name}_sd_mv" for name in ("leak", "reset", "threshold")}
+    assert narrowed == {"tau_mem_cv", "tau_syn_cv", "cadc_offset_sd_lsb"} | potentials
+    assert all(published[n] < uncalibrated[n] for n in narrowed)
     assert all(ideal[n] == 0 for n in spreads)
-    unlike = {n for n in same if ideal[n] != calibrated[n]}
-    assert unlike == {"membrane_noise_mv", "cadc_noise_lsb", "threshold_lsb"}
+    unlike = {n for n in same if ideal[n] != published[n]}
+    assert unlike == {"membrane_noise_mv", "cadc_noise_lsb", "threshold_lsb", "transfer"}
+    transfers = published["transfer"], ideal["transfer"]
+    assert {n for n in transfers[0] if transfers[0][n] != transfers[1][n]} == {"slope_cv"}
+    assert ideal["transfer"]["slope_cv"] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "other"}, {"calibrated": False}, {"membrane_noise_mv": 0.0}, {"cadc_noise_lsb": 0.5}, {"substeps": 8}],
+)
+def test_names_codes_noise_and_the_fine_step_are_no_part_of_the_circuits(change):
+    assert ChipProfile().replace(**change).circuits_digest() == ChipProfile().circuits_digest()
+
+
+def test_everything_else_is_part_of_the_circuits():
+    default, digests = ChipProfile(), {ChipProfile().circuits_digest()}
+    numbers = set(ChipProfile.model_fields) - {
+        "name", "calibrated", "measured", "transfer", "membrane_noise_mv", "cadc_noise_lsb", "substeps",
+    }  # fmt: skip
+    for name in numbers:
+        digests.add(default.replace(**{name: getattr(default, name) * 1.01 + 0.01}).circuits_digest())
+    for name in Transfer.model_fields:
+        value = getattr(default.transfer, name)
+        changed = value + 1 if isinstance(value, int) else value * 1.01
+        digests.add(default.replace(transfer=default.transfer.replace(**{name: changed})).circuits_digest())
+    measured = ChipProfile.from_measurements({"leak_mv": [374.0, 376.0]})
+    digests.add(default.replace(measured=measured.measured).circuits_digest())
+    assert len(digests) == 2 + len(numbers) + len(Transfer.model_fields)
 
 
 def test_ideal_threshold_is_one_model_unit_above_the_leak():
@@ -44,12 +84,12 @@ def test_ideal_threshold_is_one_model_unit_above_the_leak():
 
 
 def test_uncalibrated_distance_of_threshold_and_leak_spreads_by_a_quarter():
-    """Published: θ − leak 25 %; of two independent potentials it would be 27 %."""
+    """Published: θ − leak 25 % at 328 mV; of two independent potentials it would be 27 %."""
     u = PROFILES["uncalibrated"]
     variance = u.leak_sd_mv**2 + u.threshold_sd_mv**2
     covariance = u.threshold_leak_correlation * u.leak_sd_mv * u.threshold_sd_mv
     spread = np.sqrt(variance - 2 * covariance) / ((u.threshold_lsb - u.leak_lsb) * CADC_MV_PER_LSB)
-    assert 0.20 < spread < 0.26
+    assert spread == pytest.approx(0.25, abs=0.005)
 
 
 def test_synapses_are_as_strong_as_the_authors_scale_says():
@@ -64,11 +104,13 @@ def test_synapses_are_as_strong_as_the_authors_scale_says():
 
 def test_a_json_file_with_any_of_the_fields(tmp_path):
     path = tmp_path / "rough.json"
-    path.write_text(json.dumps({"synapse_cv": 0.3, "leak_lsb": 90}), encoding="utf-8")
-    assert load_profile(str(path)) == ChipProfile(name="rough", synapse_cv=0.3, leak_lsb=90.0)
+    path.write_text(json.dumps({"synapse_cv": 0.3, "leak_lsb": 90, "calibrated": False}), encoding="utf-8")
+    assert load_profile(str(path)) == ChipProfile(name="rough", synapse_cv=0.3, leak_lsb=90.0, calibrated=False)
     assert Chip(3, str(path)).profile.name == "rough"
-    path.write_text('{"name": "mine"}', encoding="utf-8")
-    assert load_profile(str(path)).name == "mine"
+    path.write_text('{"name": "mine", "transfer": {"leak_mv_per_code": 2.5}}', encoding="utf-8")
+    mine = load_profile(str(path))
+    assert (mine.name, mine.calibrated, mine.transfer.leak_mv_per_code) == ("mine", True, 2.5)
+    assert mine.transfer.replace(leak_mv_per_code=1.87) == Transfer()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +124,10 @@ def test_a_json_file_with_any_of_the_fields(tmp_path):
         ('{"tau_mem": 6}', ["known key of ChipProfile", "did you mean 'tau_mem_"]),
         ('{"tau_mem_us": "long"}', ["tau_mem_us", "valid number", "'long'"]),
         ('{"tau_mem_us": null}', ["tau_mem_us", "valid number", "None"]),
+        ('{"transfer": {"leak_code": 1023}}', ["leak_code", "1022", "1023"]),
+        ('{"transfer": {"slope": 1}}', ["known key", "slope"]),
+        ('{"transfer": 3}', ["transfer", "3"]),
+        ('{"calibrated": "often"}', ["calibrated", "boolean", "'often'"]),
     ],
 )
 def test_bad_files_are_refused(tmp_path, text, words):
@@ -104,5 +150,5 @@ def test_files_that_are_not_text_or_not_there_are_refused(tmp_path):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(InputError) as caught:
         Chip(0, "idael")
-    for word in ["profile: expected one of calibrated, uncalibrated, ideal or a .json file", "got 'idael'"]:
+    for word in ["profile: expected one of calibrated, uncalibrated, published, ideal or a .json file", "got 'idael'"]:
         assert word in str(caught.value)

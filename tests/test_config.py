@@ -6,7 +6,8 @@ import pydantic
 import pytest
 
 from bss2lab.chip import PROFILES, ChipProfile, load_profile
-from bss2lab.chip.spec import SPEC
+from bss2lab.chip.spec import SPEC, TARGETS
+from bss2lab.chip.transfer import Transfer
 from bss2lab.config import Config, Source, quantity
 from bss2lab.errors import InputError
 from bss2lab.settings import TrainConfig
@@ -14,7 +15,10 @@ from bss2lab.settings import TrainConfig
 NAN, INF = float("nan"), float("inf")
 
 
-@pytest.mark.parametrize(("config", "unmarked"), [(ChipProfile, {"name"}), (TrainConfig, set())])
+NO_NUMBERS = {"name", "calibrated", "transfer", "measured"}
+
+
+@pytest.mark.parametrize(("config", "unmarked"), [(ChipProfile, NO_NUMBERS), (Transfer, set()), (TrainConfig, set())])
 def test_every_number_says_where_it_comes_from(config, unmarked):
     table = config.provenance()
     assert set(table) == set(config.model_fields) - unmarked
@@ -24,20 +28,21 @@ def test_every_number_says_where_it_comes_from(config, unmarked):
         assert row["why"] or row["source"] != Source.ASSUMED.value, f"{name} is assumed without a reason"
 
 
-@pytest.mark.parametrize("config", [ChipProfile, TrainConfig])
+@pytest.mark.parametrize("config", [ChipProfile, Transfer, TrainConfig])
 def test_a_unit_in_a_name_is_the_declared_unit(config):
-    units = {"_us": "µs", "_lsb": "LSB", "_mv": "mV", "_pf": "pF", "_na": "nA", "_cv": ""}
+    units = {"_us": "µs", "_lsb": "LSB", "_mv": "mV", "_mv_per_code": "mV", "_pf": "pF", "_na": "nA", "_cv": ""}
+    units |= {"_code": "", "_exponent": ""}
     checked = 0
     for name, row in config.provenance().items():
-        for ending, unit in units.items():
-            if name.endswith(ending):
-                assert row["unit"] == unit, name
-                checked += 1
+        endings = [ending for ending in units if name.endswith(ending)]
+        if endings:
+            assert row["unit"] == units[max(endings, key=len)], name
+            checked += 1
     assert checked >= 3
 
 
 def test_constants_of_the_design_carry_a_mark_and_a_note():
-    for name, constant in SPEC.items():
+    for name, constant in {**SPEC, **TARGETS}.items():
         assert isinstance(constant.source, Source), name
         assert constant.note, name
 
@@ -70,6 +75,7 @@ def test_marks_of_some_numbers_that_the_paper_prints():
         ({"threshold_leak_correlation": 1.5}, ["threshold_leak_correlation", "less than or equal to 1", "got 1.5"]),
         ({"tau_mem_uss": 6.0}, ["tau_mem_uss", "known key of ChipProfile", "did you mean 'tau_mem_us'?"]),
         ({"zzz": 1}, ["'zzz'", "known keys", "tau_mem_us", "substeps"]),
+        ({"calibrated": "often"}, ["calibrated", "boolean", "got 'often'"]),
         ({"membrane_min_mv": 600.0, "membrane_max_mv": 600.0}, ["membrane_min_mv below membrane_max_mv = 600"]),
         ({"leak_lsb": 300.0, "reset_lsb": -5.0}, ["leak_lsb", "reset_lsb"]),
     ],

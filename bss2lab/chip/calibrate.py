@@ -111,9 +111,7 @@ def _reader(
         return lambda chip, seed: _of(measure.measure_tau_mem(chip, seed))
     kind = "exc" if name.endswith("exc") else "inh"
     which = 1 if name.startswith("gain") else 0
-    return lambda chip, seed: _of(
-        measure.measure_synapse(chip, seed, kind=kind, tau_mem=tau_mem, cadc_gain=cadc[1])[which]
-    )
+    return lambda chip, seed: _of(measure.measure_synapse(chip, seed, kind=kind, tau_mem=tau_mem, cadc=cadc)[which])
 
 
 def _read_potential(name: str, chip: Chip, seed: int) -> tuple[ndarray, dict[int, str]]:

@@ -13,6 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from bss2lab.chip.codes import Codes
+from bss2lab.chip.limits import check_seed
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.chip.spec import NEURONS, TARGETS
 from bss2lab.chip.transfer import CODE_MAX, GAINS, PARAMETERS, POTENTIALS, ordinate, physical
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 FORMAT = 1
-_DAMAGE = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_DAMAGE = (
+    safetensors.SafetensorError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+)
 
 
 def unit_of(parameter: str) -> str:
@@ -103,13 +113,14 @@ def _checked(name: str, given: Any) -> Float64[ndarray, "n"]:
     what = f"{name} target"
     free = name in GAINS
     given = np.nan if given is None else given
+    want = f"one number, or one per neuron, shape [{NEURONS}]"
     try:
-        values = np.broadcast_to(np.asarray(given, np.float64), (NEURONS,)).copy()
+        values = np.asarray(given, np.float64)
     except (TypeError, ValueError):
-        want = f"one number, or one per neuron, shape [{NEURONS}]"
-        raise InputError(
-            complain(what, expected=want, got=f"shape {list(np.shape(given))}", fix="match the chip")
-        ) from None
+        raise InputError(complain(what, expected=want, got=repr(given)[:60], fix="pass numbers")) from None
+    if values.shape not in ((), (NEURONS,)):
+        raise InputError(complain(what, expected=want, got=f"shape {list(values.shape)}", fix="match the chip"))
+    values = np.broadcast_to(values, (NEURONS,)).copy()
     if free and np.isnan(values).all():
         return values
     low = -np.inf if name in POTENTIALS else 0.0
@@ -159,16 +170,16 @@ class Calibration:
         for name in self.targets.searched:
             error = self.achieved[name] - getattr(self.targets, name)
             scale = CADC_MV_PER_LSB if name in POTENTIALS else 1 / getattr(self.targets, name)
-            spread[name] = float(np.nanstd(error * scale))
+            spread[name] = _deviation(error * scale)
         distance = self.achieved["threshold"] - self.achieved["leak"]
         aimed = self.targets.threshold - self.targets.leak
-        spread["threshold − leak"] = float(np.nanstd(distance - aimed) / abs(np.mean(aimed)))
+        spread["threshold − leak"] = _deviation(distance - aimed) / abs(float(np.mean(aimed)))
         return spread
 
     def codes_for(self, targets: Targets) -> tuple[Codes, tuple[Failure, ...]]:
         """Return the codes for other targets, from the measured curves alone, and the targets out of reach.
 
-        Codes of a target out of reach are the nearest that there are.
+        Codes of a target out of reach are the nearest that there are; those of an unchanged target stay.
         """
         found, missed = {}, []
         for name in targets.searched:
@@ -177,7 +188,9 @@ class Calibration:
                 want = "a calibration that measured it"
                 raise InputError(complain(f"{name} target", expected=want, got="none", fix="calibrate with a target"))
             exact = invert(self.profile, name, self.curves[name], wanted)
-            found[name] = np.clip(np.rint(exact), 0, CODE_MAX).astype(np.int16)
+            nearest = np.clip(np.rint(exact), 0, CODE_MAX).astype(np.int16)
+            same = np.isclose(wanted, getattr(self.targets, name), rtol=1e-6, atol=0.0)
+            found[name] = np.where(same, getattr(self.codes, name), nearest)
             missed += out_of_reach(self.profile, name, self.curves[name], wanted, exact)
         return self.codes.replace(**found), tuple(missed)
 
@@ -246,26 +259,38 @@ class Calibration:
             raise CalibrationError(text) from None
 
 
+def _deviation(errors: Float64[ndarray, "n"]) -> float:
+    """Standard deviation of what is not NaN; NaN where everything is."""
+    seen = errors[np.isfinite(errors)]
+    return float(seen.std()) if len(seen) else float("nan")
+
+
 def _assemble(header: dict[str, Any], arrays: Mapping[str, ndarray]) -> Calibration:
     def part(prefix: str) -> dict[str, ndarray]:
         return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
     achieved = {name: values.astype(np.float64) for name, values in part("achieved.").items()}
     curves = {name: values.astype(np.float64) for name, values in part("curves.").items()}
-    for name, values in (*achieved.items(), *curves.items()):
-        if name not in PARAMETERS or values.shape[-1:] != (NEURONS,):
+    targets = Targets(**{name: values.astype(np.float64) for name, values in part("targets.").items()})
+    if not set(achieved) == set(curves) == set(targets.searched):
+        raise ValueError("results for other parameters than the targets")
+    for name, values in achieved.items():
+        if values.shape != (NEURONS,):
             raise ValueError(f"{name} of shape {list(values.shape)}")
-    if any(values.shape != (2, NEURONS) or not np.isfinite(values).all() for values in curves.values()):
+    if any(v.shape != (2, NEURONS) or not np.isfinite(v).all() or not v[1].all() for v in curves.values()):
         raise ValueError("curves that are no straight lines")
+    profile = ChipProfile(**header["profile"])
+    if profile.circuits_digest() != header["circuits"]:
+        raise ValueError("a profile of other circuits")
     return Calibration(
-        chip_seed=int(header["chip_seed"]),
-        circuits=str(header["circuits"]),
-        targets=Targets(**{name: values.astype(np.float64) for name, values in part("targets.").items()}),
+        chip_seed=check_seed("chip seed", header["chip_seed"], bits=32),
+        circuits=header["circuits"],
+        targets=targets,
         codes=Codes.from_mapping(part("codes.")),
         achieved=achieved,
         curves=curves,
         failures=tuple(Failure(int(f["neuron"]), str(f["parameter"]), str(f["reason"])) for f in header["failures"]),
-        profile=ChipProfile(**header["profile"]),
+        profile=profile,
     )
 
 

@@ -96,7 +96,10 @@ class Codes:
 
 
 def _checked(name: str, given: Any) -> Int16[ndarray, "n"]:
-    codes = np.asarray(given)
+    try:
+        codes = np.asarray(given)
+    except ValueError:  # lists of unequal lengths
+        codes = np.asarray(None)
     if codes.dtype.kind not in "iu":
         fix = "round to whole codes"
         raise InputError(complain(f"{name} codes", expected="integers", got=codes.dtype, fix=fix))

@@ -102,8 +102,8 @@ def _readable(targets: Targets) -> Targets:
 
 
 def _check_which(which: str | Collection[str]) -> tuple[str, ...]:
-    names = WHICH if which == "both" else {which} if isinstance(which, str) else which
-    if not names or not set(names) <= set(WHICH):
+    names = WHICH if which == "both" else (which,) if isinstance(which, str) else which
+    if not isinstance(names, Collection) or not names or not all(name in WHICH for name in names):
         want = "'tau', 'threshold', a set of the two, or 'both'"
         raise InputError(complain("which", expected=want, got=repr(which), fix="name what to detune"))
     return tuple(name for name in WHICH if name in set(names))

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int16, Int64
     from numpy import ndarray
 
-    from bss2lab.chip.calibration import Calibration
+    from bss2lab.chip.calibration import Calibration, Targets
     from bss2lab.chip.decalibrate import Detuning
+    from bss2lab.chip.measurement import Measurement
 
 _NEVER = 2**62
 _READOUT_BATCH = 1000
@@ -102,6 +103,32 @@ class Chip:
         chip = self.with_codes(calibration.codes)
         chip.calibration = calibration
         return chip
+
+    def measure(self, quantity: str, *, seed: int = 0) -> Measurement:
+        """Measure one quantity of all neurons at the present codes; see ``chip.measure``.
+
+        Args:
+            quantity: one of ``chip.measure.PROTOCOLS``: ``"tau_mem"``, ``"threshold"``, …
+            seed: seed of the trial-to-trial noise during the measurement.
+
+        Raises:
+            InputError: unknown quantity.
+        """
+        from bss2lab.chip.measure import measure
+
+        return measure(self, quantity, seed=seed)
+
+    def calibrate(self, targets: Targets | None = None, *, seed: int = 0, progress: bool = False) -> Calibration:
+        """Search the codes that bring every neuron to its targets; see ``chip.calibrate``. ``apply`` writes them.
+
+        Args:
+            targets: what every neuron shall do; the authors' targets if not given.
+            seed: seed of the trial-to-trial noise during the measurements.
+            progress: show a progress bar.
+        """
+        from bss2lab.chip.calibrate import calibrate
+
+        return calibrate(self, targets, seed=seed, progress=progress)
 
     def decalibrate(
         self, sigma_d: float, which: str | set[str] = "both", *, seed: int = 0, measured: bool = False
@@ -331,8 +358,8 @@ class Chip:
         analog.emulate(
             spikes.times_us, spikes.units, spikes.offsets, index,
             program.input_rows, program.routed_rows, *self._delays, program.n_output <= NEURONS - analog.TAIL,
-            parameters.ravel(), bend,
-            np.float32(self._start_us), np.float32(self.profile.cadc_period_us / substeps), periods, substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
+            parameters.ravel(), bend, np.float32(self._start_us), np.float32(self.profile.cadc_period_us / substeps),
+            periods, substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
             outputs_only and program.n_output <= NEURONS - analog.TAIL,
             cadc, fired, event_time, event_unit, counts,
             np.empty((0, 0, NEURONS), np.float32) if membranes is None else membranes,

@@ -25,9 +25,10 @@ class Fit:
 
     Attributes:
         parameters: best parameters, [neuron, parameter].
-        uncertainty: their standard deviations, from the curvature and the residuals, [neuron, parameter].
+        uncertainty: their standard deviations, from the curvature and the residuals, [neuron, parameter]; infinite
+            where predictions do not depend on the parameter.
         residual: root mean square of the residuals, [neuron].
-        converged: did the steps become small?, [neuron].
+        converged: did the steps become small? Never where data are not finite, [neuron].
     """
 
     parameters: Float64[ndarray, "n p"]
@@ -36,6 +37,7 @@ class Fit:
     converged: Bool[ndarray, "n"]
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # of models that are tried far away
 def fit(
     model: Callable[[Float64[ndarray, "n p 1"]], Float64[ndarray, "n t"]],
     data: Float64[ndarray, "n t"],
@@ -44,7 +46,7 @@ def fit(
     iterations: int = 40,
     tolerance: float = 1e-7,
 ) -> Fit:
-    """Fit ``model`` to each row of ``data``.
+    """Fit ``model`` to each row of ``data``; a step to where the model is not finite is never taken.
 
     Args:
         model: parameters [neuron, parameter, 1] -> predictions [neuron, time].
@@ -62,6 +64,7 @@ def fit(
     normal = np.tile(np.eye(k), (n, 1, 1))
     for _ in range(iterations):
         jacobian = np.stack([_derivative(model, p, i) for i in range(k)], axis=1)
+        jacobian[~np.isfinite(jacobian)] = 0.0
         normal = jacobian @ jacobian.transpose(0, 2, 1)
         gradient = (jacobian @ error[..., None])[..., 0]
         diagonal = np.maximum(np.einsum("nii->ni", normal), 1e-12)
@@ -78,10 +81,20 @@ def fit(
         damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-9, 1e9)
         if (converged | (damping >= 1e9)).all():
             break
-    freedom = max(data.shape[1] - k, 1)
-    spread = np.linalg.pinv(normal + 1e-15 * np.eye(k), hermitian=True)
-    variance = np.maximum(np.einsum("nii->ni", spread), 0.0) * (cost / freedom)[:, None]
-    return Fit(p, np.sqrt(variance), np.sqrt(cost / data.shape[1]), converged | (damping >= 1e9))
+    known = np.isfinite(cost)
+    inverse, freedom = _inverse_diagonal(normal), max(data.shape[1] - k, 1)
+    told = known[:, None] & np.isfinite(inverse)
+    uncertainty = np.where(told, np.sqrt(cost[:, None] / freedom * np.where(told, inverse, 0.0)), np.inf)
+    return Fit(p, uncertainty, np.sqrt(cost / data.shape[1]), (converged | (damping >= 1e9)) & known)
+
+
+def _inverse_diagonal(normal: Float64[ndarray, "n p p"]) -> Float64[ndarray, "n p"]:
+    """Diagonal of each inverse; infinite for a parameter without any curvature."""
+    curvature = np.einsum("nii->ni", normal)
+    scale = np.sqrt(np.where(curvature > 0, curvature, 1.0))
+    correlation = normal / (scale[:, :, None] * scale[:, None, :])
+    inverse = np.linalg.inv(correlation + 1e-12 * np.eye(normal.shape[1]))
+    return np.where(curvature > 0, np.einsum("nii->ni", inverse) / np.square(scale), np.inf)
 
 
 def _derivative(model: Callable, p: Float64[ndarray, "n p"], i: int) -> Float64[ndarray, "n t"]:

@@ -90,8 +90,11 @@ def record_cadc(
         start: from rest, from an artificial reset, or held at reset all the time.
 
     Raises:
-        InputError: if the stimulus does not fit the chip.
+        InputError: if the stimulus does not fit the chip, or there is no such start.
     """
+    if start not in ("rest", "reset", "held"):
+        want = "'rest', 'reset' or 'held'"
+        raise InputError(complain("start", expected=want, got=repr(start), fix="choose one of them"))
     program, spikes = _program(chip, stimulus, repeats, duration_us)
     periods = chip.samples_in(duration_us)
     raw, _ = chip._emulate(

@@ -20,7 +20,6 @@ cadc_offset, _gain     leak stepped through the range: column ADC against fast A
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -29,6 +28,7 @@ from bss2lab import dynamics
 from bss2lab.chip import fits
 from bss2lab.chip.emulator import Chip
 from bss2lab.chip.instruments import MADC_STEP_MV, Stimulus, record_cadc, record_madc
+from bss2lab.chip.measurement import Measurement, result
 from bss2lab.chip.spec import INPUTS, NEURONS, SPEC
 from bss2lab.chip.transfer import CODE_MAX
 from bss2lab.errors import InputError, complain
@@ -43,45 +43,9 @@ _LOW_LSB, _MIDDLE_LSB, _HIGH_LSB = 60.0, 115.0, 180.0
 _FIRING_LEAK_LSB, _FIRING_RESET_LSB = 245.0, 20.0
 _DROP_MV = 40.0
 _PSP_ROWS, _PSP_AT_US, _PHASES = 96, 5.0, 4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Measurement:
-    """Estimates of one quantity for every neuron.
-
-    Attributes:
-        quantity: what was measured (see ``PROTOCOLS``).
-        unit: µs (chip time), mV, mV/µs, LSB, or none.
-        value: estimates, NaN where the protocol failed, [neuron].
-        uncertainty: one standard deviation of each, in the same unit, [neuron].
-        failures: neuron -> why there is no estimate.
-        reading: the same in the chip's own units: potentials as the column ADC reads them (LSB, with the
-            offset and gain of the channel), times in sampling periods of the column ADC; the value elsewhere.
-    """
-
-    quantity: str
-    unit: str
-    value: Float64[ndarray, "n"]
-    uncertainty: Float64[ndarray, "n"]
-    failures: dict[int, str]
-    reading: Float64[ndarray, "n"]
-
-    @property
-    def biological_ms(self) -> Float64[ndarray, "n"]:
-        """Times on the biological scale, ms: the chip runs 10³ times faster.
-
-        Raises:
-            InputError: if the quantity is no time.
-        """
-        if self.unit != "µs":
-            raise InputError(complain(self.quantity, expected="a time in µs", got=self.unit, fix="use value"))
-        return self.value * SPEC["speedup"].value / 1e3
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation over the neurons: relative for times and gains, in the unit itself otherwise."""
-        sd = float(np.nanstd(self.value))
-        return sd / float(np.nanmean(self.value)) if self.unit in ("µs", "mV/µs") else sd
+_TYPICAL_US = 6.0
+_SMALLEST_PSP_LSB, _OFF_LSB = 1.0, 25.0
+_RAIL_MARGIN_MV, _BACK_FROM_RAIL_MV = 15.0, 60.0
 
 
 def measure(chip: Chip, quantity: str, *, seed: int = 0) -> Measurement:
@@ -121,14 +85,20 @@ def measure_potential(chip: Chip, seed: int, *, parameter: Literal["leak", "rese
     value = (reading - offset.value) / gain.value
     # offset and gain were measured together: what they leave is smallest between the levels they were measured at
     spread = np.hypot(error, _line_error(offset, gain, reading)) / gain.value
-    bad = {int(n): "the column ADC is at the end of its range" for n in np.flatnonzero(at_end(reading))}
     unit = CADC_MV_PER_LSB
-    return _result(parameter, "mV", value * unit, spread * unit, bad | offset.failures, reading=reading)
+    bad = {int(n): "the membrane is at a supply rail" for n in np.flatnonzero(_at_rail(value * unit))}
+    bad |= {int(n): "the column ADC is at the end of its range" for n in np.flatnonzero(at_end(reading))}
+    return result(parameter, "mV", value * unit, spread * unit, bad | offset.failures, reading=reading)
 
 
 def at_end(reading_lsb: Float64[ndarray, "..."]) -> Bool[ndarray, "..."]:
     """Which mean readings lie at the end of the column ADC's range, where they say little?"""
     return (reading_lsb < 2.0) | (reading_lsb > 253.0)
+
+
+def _at_rail(membrane_mv: Float64[ndarray, "..."]) -> Bool[ndarray, "..."]:
+    """Which mean membranes lie so close to a supply rail that it may hold them there?"""
+    return (membrane_mv < _RAIL_MARGIN_MV) | (membrane_mv > SPEC["full_scale"].value - _RAIL_MARGIN_MV)
 
 
 def _moved(chip: Chip, parameter: Literal["leak", "reset"], target_lsb: float, seed: int) -> Chip:
@@ -149,9 +119,20 @@ def _firing(chip: Chip, seed: int, duration_us: float = 70.0) -> tuple[Chip, nda
         neuron's resets are.
     """
     chip = _moved(_moved(chip, "leak", _FIRING_LEAK_LSB, seed), "reset", _FIRING_RESET_LSB, seed)
+    for _ in range(3):  # where the ADC's offset hides it: the membrane must not aim beyond the rail
+        over = _resting_level(chip, seed) > SPEC["full_scale"].value - _RAIL_MARGIN_MV
+        if not over.any():
+            break
+        step = round(_BACK_FROM_RAIL_MV / chip.profile.transfer.slope("leak"))
+        chip = chip.with_codes(leak=np.maximum(chip.codes.leak - step * over, 0))
     record = record_madc(chip, duration_us=duration_us, seed=seed, spiking=True)
     drop = record.samples_mv[:, :-1] - record.samples_mv[:, 1:] > _DROP_MV
     return chip, record.time_us, record.samples_mv, [np.flatnonzero(row) for row in drop]
+
+
+def _resting_level(chip: Chip, seed: int) -> Float64[ndarray, "n"]:
+    """Where each membrane rests if it may not fire, by the fast ADC, mV."""
+    return record_madc(chip, duration_us=60.0, seed=seed, oversampling=6).samples_mv[:, 60:].mean(axis=1)
 
 
 def measure_threshold(chip: Chip, seed: int) -> Measurement:
@@ -161,13 +142,16 @@ def measure_threshold(chip: Chip, seed: int) -> Measurement:
     for n, at in enumerate(resets):
         at = at[at >= 2]
         if len(at) < 2:
-            bad[n] = f"it did not fire with its leak at {_FIRING_LEAK_LSB:g} LSB: the threshold lies above"
+            bad[n] = (
+                f"it was not seen to fire twice with its leak at {_FIRING_LEAK_LSB:g} LSB: the threshold lies above, "
+                "or hardly over the reset"
+            )
             continue
         peaks = samples[n, at]
         rise = np.median(samples[n, at] - samples[n, at - 2]) / 2
         value[n] = peaks.mean() + rise / 2
         error[n] = max(float(peaks.std(ddof=1)), MADC_STEP_MV / np.sqrt(12)) / np.sqrt(len(peaks))
-    return _result("threshold", "mV", value, error, bad, reading=value / CADC_MV_PER_LSB)
+    return result("threshold", "mV", value, error, bad, reading=value / CADC_MV_PER_LSB)
 
 
 # --- time constants and gains -----------------------------------------------------------------------------------
@@ -181,7 +165,7 @@ def measure_tau_mem(chip: Chip, seed: int, *, repeats: int = 160, duration_us: f
     t = record.time_us - record.time_us[0]
 
     def relaxation(p: ndarray) -> ndarray:
-        return 100 * (p[:, 0] - p[:, 1] * np.exp(-t / np.exp(np.clip(p[:, 2], -3, 6))))
+        return 100 * (p[:, 0] - p[:, 1] * np.exp(-t / _time_of(p[:, 2])))
 
     level = data[:, -5:].mean(axis=1)
     # half-way time gives a first guess of the time constant
@@ -189,14 +173,18 @@ def measure_tau_mem(chip: Chip, seed: int, *, repeats: int = 160, duration_us: f
     guess = np.log(np.maximum(t[half], 0.7) / np.log(2))
     start = np.stack([level / 100, (level - data[:, 0]) / 100, guess], axis=1)
     f = fits.fit(relaxation, data, start)
-    tau = _time_constant(f)
+    tau = _time_of(f.parameters[:, 2])
     bad = _unfit(f, tau, limits_us=(0.3, 3 * duration_us))
-    return _result("tau_mem", "µs", tau, tau * f.uncertainty[:, 2], bad, reading=tau / chip.profile.cadc_period_us)
+    ends = 100 * np.stack([f.parameters[:, 0] - f.parameters[:, 1], f.parameters[:, 0]])
+    missed = (np.abs(ends - np.array([[_LOW_LSB], [_HIGH_LSB]])) > _OFF_LSB).any(axis=0)
+    why = f"no code lets it relax from {_LOW_LSB:g} to {_HIGH_LSB:g} LSB"
+    bad |= {int(n): why for n in np.flatnonzero(missed) if n not in bad}
+    return result("tau_mem", "µs", tau, tau * f.uncertainty[:, 2], bad, reading=tau / chip.profile.cadc_period_us)
 
 
 def measure_synapse(
     chip: Chip, seed: int, *, kind: Literal["exc", "inh"], tau_mem: Measurement | None = None,
-    cadc_gain: Measurement | None = None, repeats: int = 48,
+    cadc: tuple[Measurement, Measurement] | None = None, repeats: int = 48,
 ) -> tuple[Measurement, Measurement]:  # fmt: skip
     """Fit post-synaptic potentials; return the synaptic time constant and the gain.
 
@@ -208,13 +196,14 @@ def measure_synapse(
         seed: seed of the noise.
         kind: excitatory or inhibitory.
         tau_mem: membrane time constants, if they have been measured at these codes.
-        cadc_gain: gains of the ADC's channels, if they have been measured.
+        cadc: offsets and gains of the ADC's channels, if they have been measured.
         repeats: volleys per phase.
     """
     tau_mem = measure_tau_mem(chip, seed) if tau_mem is None else tau_mem
-    channel_gain = measure_cadc(chip, seed)[1] if cadc_gain is None else cadc_gain
+    channel_offset, channel_gain = measure_cadc(chip, seed) if cadc is None else cadc
     sign = 1 if kind == "exc" else -1
-    chip = _moved(chip, "leak", 70.0 if kind == "exc" else 185.0, seed)
+    base = 70.0 if kind == "exc" else 185.0
+    chip = _moved(chip, "leak", base, seed)
     period = chip.profile.cadc_period_us
     at_us = _PSP_AT_US + period * np.arange(_PHASES) / _PHASES
     turn = np.arange(_PSP_ROWS)
@@ -230,35 +219,45 @@ def measure_synapse(
     t = (record.time_us - at_us[:, None]).ravel()
     order = np.argsort(t)
     data, t = samples.reshape(-1, NEURONS).T[:, order], t[order]
-    tau_m = np.where(np.isfinite(tau_mem.value), tau_mem.value, np.nanmedian(tau_mem.value))[:, None]
+    seen = np.isfinite(tau_mem.value)
+    tau_m = np.where(seen, tau_mem.value, np.median(tau_mem.value[seen]) if seen.any() else _TYPICAL_US)[:, None]
 
     def response(p: ndarray, delay: ndarray | float) -> ndarray:
-        psp = dynamics.psp(np.maximum(t - delay, 0.0), tau_m, np.exp(np.clip(p[:, 2], -3, 6)))
+        psp = dynamics.psp(np.maximum(t - delay, 0.0), tau_m, _time_of(p[:, 2]))
         return 100 * (p[:, 0] + sign * p[:, 1] * psp / 2.2)
 
     level = data[:, t < 0].mean(axis=1)
     height = np.maximum(np.abs(data - level[:, None]).max(axis=1), 1.0)
-    start = np.stack([level / 100, height / 100, np.full(NEURONS, np.log(6.0)), np.ones(NEURONS)], axis=1)
+    start = np.stack([level / 100, height / 100, np.full(NEURONS, np.log(_TYPICAL_US)), np.ones(NEURONS)], axis=1)
     free = fits.fit(lambda p: response(p, p[:, 3]), data, start, iterations=15)
     delay = float(np.median(free.parameters[:, 3]))  # of the stimulated rows: the same for every neuron
     f = fits.fit(lambda p: response(p, delay), data, free.parameters[:, :3])
-    tau = _time_constant(f)
+    tau = _time_of(f.parameters[:, 2])
     bad = _unfit(f, tau, limits_us=(0.3, 150.0))
+    peak = np.abs(response(f.parameters[..., None], delay) - 100 * f.parameters[:, :1]).max(axis=1)
+    weak = (f.parameters[:, 1] < 5 * f.uncertainty[:, 1]) & ~np.isin(np.arange(NEURONS), list(bad))
+    silent = weak | (peak < _SMALLEST_PSP_LSB)
+    bad |= {int(n): "its response to spikes is lost in the noise" for n in np.flatnonzero(silent)}
+    off = np.abs(100 * f.parameters[:, 0] - base) > _OFF_LSB
+    bad |= {int(n): f"no code brings its leak to {base:g} LSB" for n in np.flatnonzero(off) if n not in bad}
+    membrane_mv = (data.T - channel_offset.value) / channel_gain.value * CADC_MV_PER_LSB
     clipped = (record.samples_lsb.min(axis=(0, 1)) == 0) | (record.samples_lsb.max(axis=(0, 1)) == 255)
+    clipped |= _at_rail(membrane_mv).any(axis=0)
     bad |= {int(n): "its response leaves the column ADC's range" for n in np.flatnonzero(clipped)}
     bad |= {n: f"no membrane time constant: {why}" for n, why in tau_mem.failures.items()}
-    gain = 100 * CADC_MV_PER_LSB / 2.2 / _PSP_ROWS * f.parameters[:, 1] / channel_gain.value
-    relative = np.hypot(f.uncertainty[:, 1] / f.parameters[:, 1], channel_gain.uncertainty / channel_gain.value)
+    scale = 100 * CADC_MV_PER_LSB / 2.2 / _PSP_ROWS / channel_gain.value
+    gain = scale * f.parameters[:, 1]
+    gain_sd = scale * np.hypot(f.uncertainty[:, 1], f.parameters[:, 1] * channel_gain.uncertainty / channel_gain.value)
     return (
-        _result(f"tau_syn_{kind}", "µs", tau, tau * f.uncertainty[:, 2], bad, reading=tau / period),
-        _result(f"gain_{kind}", "mV/µs", gain, np.abs(gain * relative), bad | channel_gain.failures),
+        result(f"tau_syn_{kind}", "µs", tau, tau * f.uncertainty[:, 2], bad, reading=tau / period),
+        result(f"gain_{kind}", "mV/µs", gain, gain_sd, bad | channel_gain.failures),
     )
 
 
 def measure_refractory(chip: Chip, seed: int) -> Measurement:
     """Refractory time: from a reset to where the exponential rise, traced back, leaves the plateau."""
     chip, time_us, samples, resets = _firing(chip, seed, 90.0)
-    level = record_madc(chip, duration_us=60.0, seed=seed, oversampling=6).samples_mv[:, 60:].mean(axis=1)
+    level = _resting_level(chip, seed)
     step = time_us[1] - time_us[0]
     value, error, bad = np.full(NEURONS, np.nan), np.full(NEURONS, np.nan), {}
     for n, at in enumerate(resets):
@@ -278,7 +277,7 @@ def measure_refractory(chip: Chip, seed: int) -> Measurement:
         (slope, shift), covariance = np.polyfit(t, y, 1, cov=True)
         value[n] = -shift / slope
         error[n] = np.hypot(np.sqrt(covariance[1, 1]) / slope, step / np.sqrt(12 * (len(at) - 1)))
-    return _result("refractory", "µs", value, error, bad, reading=value / chip.profile.cadc_period_us)
+    return result("refractory", "µs", value, error, bad, reading=value / chip.profile.cadc_period_us)
 
 
 # --- the column ADC ---------------------------------------------------------------------------------------------
@@ -302,8 +301,8 @@ def measure_cadc(chip: Chip, seed: int) -> tuple[Measurement, Measurement]:
     sd_gain = noise / np.sqrt(around)
     sd_offset = noise * np.sqrt(1 / 3 + np.square(mean_x) / around)
     return (
-        _result("cadc_offset", "LSB", mean_y - gain * mean_x, sd_offset, bad),
-        _result("cadc_gain", "", gain, sd_gain, bad),
+        result("cadc_offset", "LSB", mean_y - gain * mean_x, sd_offset, bad),
+        result("cadc_gain", "", gain, sd_gain, bad),
     )
 
 
@@ -316,34 +315,18 @@ def _line_error(offset: Measurement, gain: Measurement, reading: Float64[ndarray
 # --- common ------------------------------------------------------------------------------------------------------
 
 
-def _time_constant(f: fits.Fit) -> Float64[ndarray, "n"]:
-    """Time constants of fits whose third parameter is their logarithm, which the models limit as here."""
-    return np.exp(np.clip(f.parameters[:, 2], -3, 6))
+def _time_of(logarithm: ndarray) -> ndarray:
+    """Time constant of a fit's parameter, µs; far outside of what a protocol resolves it stays finite."""
+    return np.exp(np.clip(logarithm, -3, 6))
 
 
 def _unfit(f: fits.Fit, tau: ndarray, *, limits_us: tuple[float, float]) -> dict[int, str]:
     """Name the neurons whose fit cannot be used."""
-    ok: Bool[ndarray, "n"] = f.converged & np.isfinite(tau)
+    ok: Bool[ndarray, "n"] = f.converged & np.isfinite(f.uncertainty).all(axis=1)
     bad = {int(n): "the fit did not converge" for n in np.flatnonzero(~ok)}
     low, high = limits_us
     outside = np.flatnonzero(ok & ((tau < low) | (tau > high)))
     return bad | {int(n): f"{tau[n]:.3g} µs is outside what this protocol resolves" for n in outside}
-
-
-def _result(
-    quantity: str,
-    unit: str,
-    value: ndarray,
-    uncertainty: ndarray,
-    failures: dict[int, str],
-    *,
-    reading: ndarray | None = None,
-) -> Measurement:
-    columns = [np.array(x, np.float64) for x in (value, uncertainty, value if reading is None else reading)]
-    for column in columns:
-        column[list(failures)] = np.nan
-    value, uncertainty, reading = columns
-    return Measurement(quantity, unit, value, uncertainty, dict(sorted(failures.items())), reading)
 
 
 PROTOCOLS: dict[str, Callable[[Chip, int], Measurement]] = {

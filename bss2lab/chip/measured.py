@@ -56,10 +56,10 @@ class MeasuredNeurons(Config):
         for name, values in arrays.items():
             try:
                 column = np.asarray(values, np.float64)
+                got = f"an array of shape {list(column.shape)}"
             except (TypeError, ValueError):
-                column = np.empty((0, 0))
+                column, got = np.empty((0, 0)), repr(values)[:60]
             if name in cls.model_fields and column.ndim != 1:
-                got = f"an array of shape {list(np.shape(values))}"
                 fix = "pass one number per neuron"
                 raise InputError(complain(name, expected="numbers, shape [neuron]", got=got, fix=fix))
             columns[name] = tuple(float(x) for x in column.ravel())
