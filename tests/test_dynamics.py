@@ -111,8 +111,10 @@ def test_a_spike_traced_back_gives_the_psp_that_started_within_the_step(tau_mem,
     shift = dynamics.arrival_membrane(1.0, c1 + c2 * part, 0.0, 123.0, part)
     membrane = dynamics.membrane_exact(shift, 0.0, mu, current, k, 0.0, 0.0)
     x = h / min(tau_mem, tau_syn)
-    assert membrane == pytest.approx(dynamics.psp((1 - part) * h, tau_mem, tau_syn), abs=h * (x**2 + 1e-12) / 6)
-    assert current * dynamics.decay(h, tau_syn) == pytest.approx(dynamics.decay((1 - part) * h, tau_syn), abs=x**3 / 6)
+    assert membrane == pytest.approx(dynamics.psp((1 - part) * h, tau_mem, tau_syn), abs=h * x**2 / 6 + 1e-12)
+    assert current * dynamics.decay(h, tau_syn) == pytest.approx(
+        dynamics.decay((1 - part) * h, tau_syn), abs=x**3 / 6 + 1e-12
+    )
     both = dynamics.arrival_membrane(2.0, c1 + c2 * part, -3.0, c1 + c2 * part, part)
     assert both == pytest.approx(-shift, abs=1e-15)
 

@@ -117,7 +117,7 @@ def _push(step, fraction, source, heads, ev_next, ev_source, ev_fraction, n_even
 
 @kernel()
 def _deliver(row, now, part, bend_i_exc, bend_v_exc, bend_i_inh, bend_v_inh, state, par):
-    """Let a spike act on the neurons from ``first`` on, ``part`` of a step after the grid point ``now``.
+    """Let a spike act on every neuron, ``part`` of a step after the grid point ``now``.
 
     The positive entries of its synapse row excite, the negative ones inhibit. Currents and membranes change at the
     grid point so that they are right at the end of the step (see ``dynamics.arrival_current``).
@@ -139,11 +139,7 @@ def _deliver(row, now, part, bend_i_exc, bend_v_exc, bend_i_inh, bend_v_inh, sta
 
 @kernel()
 def _deliver_tail(row, now, part, bend_i_exc, bend_v_exc, bend_i_inh, bend_v_inh, state, par):
-    """Let a spike act on the neurons from ``first`` on, ``part`` of a step after the grid point ``now``.
-
-    The positive entries of its synapse row excite, the negative ones inhibit. Currents and membranes change at the
-    grid point so that they are right at the end of the step (see ``dynamics.arrival_current``).
-    """
+    """The same for the neurons from ``TAIL`` on alone."""
     for j in range(TAIL, N):
         w = row[j]
         excites = max(w, _ZERO)
@@ -375,16 +371,8 @@ def emulate(
                             at = max(at + routed_delay[j] / step_us, np.float32(step + 1))
                             arrival = np.int64(at)
                             if arrival < n_steps:
-                                n_events = _push(
-                                    arrival,
-                                    at - np.float32(arrival),
-                                    N + j,
-                                    heads,
-                                    ev_next,
-                                    ev_source,
-                                    ev_fraction,
-                                    n_events,
-                                )
+                                part = at - np.float32(arrival)
+                                n_events = _push(arrival, part, N + j, heads, ev_next, ev_source, ev_fraction, n_events)
                 if step >= reset_step:
                     for j in range(N):
                         state[V * N + j] = par[RESET * N + j]

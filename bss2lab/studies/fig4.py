@@ -155,12 +155,12 @@ def characterise(
         sigma_d: how it was detuned.
         reset: measure the reset potential too.
     """
-    gain = measure.measure_cadc(chip, noise_seed)[1]
+    cadc = measure.measure_cadc(chip, noise_seed)
     tau_mem = measure.measure_tau_mem(chip, noise_seed)
     found = {
         "tau_mem_us": tau_mem,
-        "tau_syn_exc_us": measure.measure_synapse(chip, noise_seed, kind="exc", tau_mem=tau_mem, cadc_gain=gain)[0],
-        "tau_syn_inh_us": measure.measure_synapse(chip, noise_seed, kind="inh", tau_mem=tau_mem, cadc_gain=gain)[0],
+        "tau_syn_exc_us": measure.measure_synapse(chip, noise_seed, kind="exc", tau_mem=tau_mem, cadc=cadc)[0],
+        "tau_syn_inh_us": measure.measure_synapse(chip, noise_seed, kind="inh", tau_mem=tau_mem, cadc=cadc)[0],
         "leak_mv": measure.measure_potential(chip, noise_seed, parameter="leak"),
         "threshold_mv": measure.measure_threshold(chip, noise_seed),
     }
