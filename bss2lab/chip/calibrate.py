@@ -46,7 +46,7 @@ def calibrate(
         chip: the chip; its present codes do not matter.
         targets: what every neuron shall do; the authors' targets if not given.
         seed: seed of the trial-to-trial noise during the measurements.
-        progress: show a progress bar on standard error.
+        progress: show a progress bar on standard error, if that is a terminal.
         label: its text.
 
     Returns:
@@ -58,7 +58,7 @@ def calibrate(
     targets = Targets() if targets is None else targets
     _check_order(targets)
     steps = ("ADC offsets", *targets.searched)
-    bar = tqdm(total=len(steps), desc=label, disable=not progress, leave=False, unit="step")
+    bar = tqdm(total=len(steps), desc=label, disable=None if progress else True, leave=False, unit="step")
     chip = chip.with_codes(Codes.equal(chip.profile.transfer))
     with bar:
         bar.set_postfix_str(steps[0])
