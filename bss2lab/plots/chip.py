@@ -31,7 +31,8 @@ def draw_mismatch(chips: dict[str, Chip]) -> style.PaperFigure:
         for axes, (name, values) in zip(panels, _truths(list(chips.values())), strict=True):
             bins = np.linspace(min(v.min() for v in values), max(v.max() for v in values), 36)
             for k, (label, v) in enumerate(zip(chips, values, strict=True)):
-                spread = f"{label}: {100 * v.std() / v.mean():.0f} %"
+                percent = 100 * v.std() / v.mean()
+                spread = f"{label}: {percent:.0f} %" if percent >= 0.95 else f"{label}: {percent:.1f} %"
                 axes.hist(v, bins, histtype="stepfilled", color=style.PALETTE[k], alpha=0.45, label=spread)
             axes.set(xlabel=name, yticks=[])
             axes.spines["left"].set_visible(False)
