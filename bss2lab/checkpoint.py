@@ -13,6 +13,7 @@ import safetensors.numpy
 from pydantic import TypeAdapter
 
 from bss2lab.chip import Chip, ChipProfile, Codes
+from bss2lab.chip.limits import check_seed
 from bss2lab.errors import CheckpointError, complain
 from bss2lab.learners import BatchResult
 from bss2lab.results import Epoch, versions
@@ -170,7 +171,8 @@ def _describe(chip: Chip) -> dict[str, Any]:
 def _chip(fields: dict[str, Any] | None) -> tuple[int | None, ChipProfile | None, Codes | None]:
     if fields is None:
         return None, None, None
-    return int(fields["seed"]), ChipProfile(**fields["profile"]), Codes.from_mapping(fields["codes"])
+    seed = check_seed("chip seed", fields["seed"], bits=32)
+    return seed, ChipProfile(**fields["profile"]), Codes.from_mapping(fields["codes"])
 
 
 def _check_same(path: Path, saved: TrainConfig, config: TrainConfig) -> None:
@@ -192,7 +194,8 @@ def _check_same_chip(
         raise CheckpointError(complain(str(path), expected=f"a run on {now}", got=f"one on {before}", fix=fix))
     if isinstance(chip, Chip) and profile is not None and profile != chip.profile:
         own, other = chip.profile.model_dump(), profile.model_dump()
-        got = ", ".join(f"{k}={other[k]!r} in the checkpoint, {own[k]!r} now" for k in own if own[k] != other[k])
+        changed = [k for k in own if own[k] != other[k]]
+        got = ", ".join(f"{k}={_short(other[k])} in the checkpoint, {_short(own[k])} now" for k in changed)
         fix = "restore the profile's file, or choose another folder"
         raise CheckpointError(complain(str(path), expected="the same chip profile", got=got, fix=fix))
     if isinstance(chip, Chip) and codes is not None and not codes.same_as(chip.codes):
@@ -200,3 +203,9 @@ def _check_same_chip(
         fix = "write the codes that the run began with (Loaded.chip() has them), or choose another folder"
         got = f"others for {', '.join(changed)}"
         raise CheckpointError(complain(str(path), expected="the same codes on the chip", got=got, fix=fix))
+
+
+def _short(value: Any) -> str:
+    """Show a value: measured neurons have a great many numbers."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]} …"

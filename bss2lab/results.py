@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from bss2lab.chip.profile import ChipProfile
+from bss2lab.chip.transfer import Transfer
 from bss2lab.settings import TrainConfig
 from bss2lab.version import NUMERICS, __version__
 
@@ -75,6 +76,7 @@ def run_record(config: TrainConfig, profile: ChipProfile | None, epochs: list[Ep
     if profile is not None:
         record["chip_profile"] = profile.model_dump()
         provenance["chip"] = ChipProfile.provenance()
+        provenance["transfer"] = Transfer.provenance()
         provenance["note"] = "chip results are emulated, not measured"
     return {**record, "provenance": provenance, "epochs": [asdict(e) for e in epochs]}
 

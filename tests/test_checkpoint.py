@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss2lab import checkpoint
-from bss2lab.chip import Chip
+from bss2lab.chip import Chip, ChipProfile
 from bss2lab.chip.profile import PROFILES
 from bss2lab.errors import CheckpointError
 from bss2lab.settings import FREE_TO_CHANGE, TrainConfig
@@ -87,7 +87,7 @@ def refusal(resume, content):
 def test_what_is_loaded_is_what_was_saved(made):
     loaded = checkpoint.load(made.path, CONFIG)
     assert loaded.config == CONFIG
-    assert (loaded.chip_seed, loaded.profile) == (None, None)
+    assert (loaded.chip_seed, loaded.profile, loaded.codes, loaded.chip()) == (None, None, None, None)
     assert loaded.position.epochs == made.run.epochs
     assert (len(loaded.position.epochs), loaded.position.batch) == (1, 2)
     assert loaded.position.sums.images == 60
@@ -103,6 +103,8 @@ def test_the_chip_is_in_the_checkpoint(data, tmp_path):
     list(Run(config, data, directory=tmp_path).fit())
     loaded = checkpoint.load(tmp_path / checkpoint.FILE)
     assert (loaded.chip_seed, loaded.profile) == (11, PROFILES["uncalibrated"])
+    assert loaded.codes.same_as(Chip(11, "uncalibrated").codes)
+    assert loaded.chip().mismatch.tau_mem_us.tolist() == Chip(11, "uncalibrated").mismatch.tau_mem_us.tolist()
 
 
 def test_the_same_bytes_are_resumed(resume, made):
@@ -248,21 +250,53 @@ def changed(header, *path, to):
 
 
 HUGE = 10**400  # an integer that no float can hold
+CHIP = {
+    "seed": 5,
+    "profile": {"calibrated": False},
+    "codes": {name: codes.tolist() for name, codes in Chip(5, "uncalibrated").codes.items()},
+}
+
+
+def codes_with(**changes):
+    return {**CHIP, "codes": {**CHIP["codes"], **changes}}
+
+
 EPOCH = ("position", "epochs", 0)
 
 HOSTILE = {
     **{f"no {key}": ((key,), KeyError) for key in ("format", "numerics", "config", "chip", "position")},
-    "another format": (("format",), 2),
+    "an older format": (("format",), 1),
+    "a later format": (("format",), 3),
     "a config that is a list": (("config",), []),
     "a config that is text": (("config",), "default"),
     "an unknown key": (("config", "turbo"), True),
     "a config out of range": (("config", "dropout"), 1.5),
     "text for a number": (("config", "rho_b"), "much"),
     "a chip that is a number": (("chip",), 3),
-    "a chip without profile": (("chip",), {"seed": 0}),
-    "a chip whose seed is text": (("chip",), {"seed": "x", "profile": {}}),
-    "a chip with an unknown constant": (("chip",), {"seed": 0, "profile": {"tau": 1}}),
-    "a chip with an endless seed": (("chip",), {"seed": float("inf"), "profile": {}}),
+    **{f"a chip without {key}": (("chip",), {k: v for k, v in CHIP.items() if k != key}) for key in CHIP},
+    "a chip whose seed is text": (("chip",), {**CHIP, "seed": "x"}),
+    "a chip whose seed is digits": (("chip",), {**CHIP, "seed": "5"}),
+    "half a seed": (("chip",), {**CHIP, "seed": 1.5}),
+    "a seed below zero": (("chip",), {**CHIP, "seed": -1}),
+    "a seed of too many bits": (("chip",), {**CHIP, "seed": 2**32}),
+    "a chip with an endless seed": (("chip",), {**CHIP, "seed": float("inf")}),
+    "a chip with an unknown constant": (("chip",), {**CHIP, "profile": {"tau": 1}}),
+    "a chip with a constant out of range": (("chip",), {**CHIP, "profile": {"tau_mem_us": -6.0}}),
+    "codes that are nothing": (("chip",), {**CHIP, "codes": None}),
+    "codes that are a list": (("chip",), {**CHIP, "codes": list(CHIP["codes"])}),
+    "codes of too few parameters": (("chip",), {**CHIP, "codes": {"leak": 200}}),
+    "codes of an unknown parameter": (("chip",), codes_with(tau=80)),
+    "codes of too few neurons": (("chip",), codes_with(leak=[200] * 255)),
+    "codes of too many neurons": (("chip",), codes_with(leak=[200] * 257)),
+    "codes in two rows": (("chip",), codes_with(leak=[[200] * 256] * 2)),
+    "a code out of range": (("chip",), codes_with(leak=[200] * 255 + [1023])),
+    "a code below zero": (("chip",), codes_with(tau_mem=[-1] + [80] * 255)),
+    "a trim out of range": (("chip",), codes_with(cadc_trim=[128] * 256)),
+    "half a code": (("chip",), codes_with(reset=[200.5] * 256)),
+    "codes that are text": (("chip",), codes_with(reset=["200"] * 256)),
+    "codes that are NaN": (("chip",), codes_with(reset=[float("nan")] * 256)),
+    "a code beyond all numbers": (("chip",), codes_with(reset=[HUGE] * 256)),
+    "lists of codes of unequal lengths": (("chip",), codes_with(reset=[[200], [200, 201]])),
     "a position that is a list": (("position",), [1, 2]),
     "no position": (("position",), {}),
     "epochs that are a number": (("position", "epochs"), 7),
@@ -295,6 +329,12 @@ HOSTILE = {
     "terms that are text": (("position", "sums", "terms"), "task"),
     "spikes that are NaN": (("position", "sums", "hidden_spikes"), float("nan")),
 }
+
+
+def test_the_chip_that_the_hostile_ones_are_made_of_is_a_good_one(made, tmp_path):
+    """What is refused below is refused for what was changed in it."""
+    (tmp_path / "c").write_bytes(packed(changed(made.header, "chip", to=CHIP), made.state))
+    assert Chip(5, "uncalibrated").codes.same_as(checkpoint.load(tmp_path / "c").chip().codes)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -454,8 +494,75 @@ def test_the_profile_is_read_back_without_its_file(data, tmp_path):
     file.unlink()
     loaded = checkpoint.load(tmp_path / "run" / checkpoint.FILE)
     assert loaded.profile.cadc_noise_lsb == 1.0
-    run = Run(config, data, chip=Chip(loaded.chip_seed, loaded.profile), directory=tmp_path / "run", resume=True)
+    run = Run(config, data, chip=loaded.chip(), directory=tmp_path / "run", resume=True)
     assert run.finished
+
+
+# --- the codes of the chip ---------------------------------------------------------------------------------------
+
+ON_CHIP = CONFIG.replace(mode="itl", epochs=2, chip_seed=3)
+
+
+def test_a_run_on_a_decalibrated_chip_resumes_on_the_very_same_chip(data, tmp_path):
+    chip = Chip(3).decalibrate(0.3, seed=4)
+    whole = Run(ON_CHIP, data, chip=chip, directory=tmp_path / "whole")
+    list(whole.fit())
+    list(Run(ON_CHIP, data, chip=chip, directory=tmp_path / "parts").fit(stop=stop_after(2)))
+    kept = checkpoint.load(tmp_path / "parts" / checkpoint.FILE).chip()
+    assert kept.codes.same_as(chip.codes)
+    np.testing.assert_array_equal(kept.mismatch.tau_mem_us, chip.mismatch.tau_mem_us)
+    assert np.std(kept.mismatch.tau_mem_us) > 20 * np.std(Chip(3).mismatch.tau_mem_us)
+    resumed = Run(ON_CHIP, data, chip=kept, directory=tmp_path / "parts", resume=True)
+    assert resumed.epochs == []
+    list(resumed.fit())
+    assert [(e.loss, e.test_accuracy) for e in resumed.epochs] == [(e.loss, e.test_accuracy) for e in whole.epochs]
+    for name, value in resumed.learner.state().items():
+        np.testing.assert_array_equal(value, whole.learner.state()[name], err_msg=name)
+
+
+def test_the_codes_matter_to_the_run(data):
+    """So that mistaking one chip for the other would not go unnoticed above."""
+    one, two = (list(Run(ON_CHIP, data, chip=chip).fit()) for chip in (Chip(3), Chip(3).decalibrate(0.3, seed=4)))
+    assert one[0].loss != two[0].loss
+
+
+def test_resuming_with_other_codes_is_refused_and_the_parameters_are_named(data, tmp_path):
+    chip = Chip(3).decalibrate(0.3, "threshold", seed=4)
+    list(Run(ON_CHIP, data, chip=chip, directory=tmp_path).fit(stop=stop_after(2)))
+    before = (tmp_path / checkpoint.FILE).read_bytes()
+    with pytest.raises(CheckpointError) as caught:
+        Run(ON_CHIP, data, directory=tmp_path, resume=True)  # the calibrated chip of the configuration
+    assert str(caught.value) == (
+        f"{tmp_path / checkpoint.FILE}: expected the same codes on the chip, got others for threshold; "
+        "write the codes that the run began with (Loaded.chip() has them), or choose another folder"
+    )
+    assert (tmp_path / checkpoint.FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [name for name, _ in Chip(0, "ideal").codes.items()])
+def test_a_single_other_code_is_noticed(name, data, tmp_path):
+    config = ON_CHIP.replace(profile="uncalibrated", epochs=1)
+    chip = Chip(3, "uncalibrated")
+    list(Run(config, data, chip=chip, directory=tmp_path).fit(stop=stop_after(1)))
+    codes = np.array(getattr(chip.codes, name))
+    codes[200] += 1
+    with pytest.raises(CheckpointError, match=f"got others for {name}; write"):
+        Run(config, data, chip=chip.with_codes(**{name: codes}), directory=tmp_path, resume=True)
+    assert not Run(config, data, chip=chip, directory=tmp_path, resume=True).finished
+
+
+def test_other_measured_neurons_are_refused_in_few_words(data, tmp_path):
+    """A profile of measured neurons has a great many numbers."""
+    profiles = [
+        ChipProfile.from_measurements({"tau_mem_us": np.random.default_rng(k).normal(6, 0.5, 300)}) for k in range(2)
+    ]
+    one, other = (Chip(3, profile) for profile in profiles)
+    list(Run(ON_CHIP, data, chip=one, directory=tmp_path).fit(stop=stop_after(1)))
+    with pytest.raises(CheckpointError) as caught:
+        Run(ON_CHIP, data, chip=other, directory=tmp_path, resume=True)
+    assert "same chip profile, got" in str(caught.value)
+    assert "measured=" in str(caught.value)
+    assert len(str(caught.value)) < 800
 
 
 # --- writing -----------------------------------------------------------------------------------------------------

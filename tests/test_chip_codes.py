@@ -193,6 +193,15 @@ def test_the_same_codes_make_the_same_chip():
         assert run(same) == run(chip)
 
 
+@pytest.mark.parametrize("bad", [3, 0, "leak", {}, [200] * 256, {"leak": 200}], ids=repr)
+def test_what_are_no_codes_is_refused_with_how_to_change_single_ones(bad):
+    for attempt in (Chip(0, "ideal").with_codes, lambda codes: Chip(0, "ideal", codes=codes)):
+        with pytest.raises(InputError) as caught:
+            attempt(bad)
+        text = f"codes: expected a Codes object, got {repr(bad)[:60]}; "
+        assert str(caught.value) == text + "to change single parameters, name them: with_codes(leak=230)"
+
+
 def test_codes_handed_to_a_new_chip_are_what_it_gets():
     """Then nothing has to be calibrated, not even for a chip that does not come with a calibration."""
     chip = Chip(987654, codes=EQUAL.replace(leak=210))

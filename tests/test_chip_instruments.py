@@ -220,6 +220,61 @@ def test_the_fast_adc_takes_one_stimulus_at_a_time():
         record_madc(Chip(0, IDEAL), duration_us=17.0, seed=0, stimulus=volley(2))
 
 
+# --- recordings that cannot be ----------------------------------------------------------------------------------
+
+RECORD = {"cadc": record_cadc, "madc": record_madc}
+
+
+@pytest.mark.parametrize("duration", [0, 0.0, -17.0, np.nan, np.inf, -np.inf, 10_001.0, 1e300, None, "17", [17.0]])
+@pytest.mark.parametrize("adc", RECORD)
+def test_a_duration_that_cannot_be_is_refused(adc, duration):
+    with pytest.raises(InputError) as caught:
+        RECORD[adc](Chip(0, IDEAL), duration_us=duration, seed=0)
+    want = "duration_us: expected a number above 0 µs, at most 10,000 µs"
+    assert str(caught.value) == f"{want}, got {duration!r}; the chip's times are microseconds"
+
+
+@pytest.mark.parametrize("duration", [1e-3, 1.7, np.float32(17), 17])
+@pytest.mark.parametrize("adc", RECORD)
+def test_short_durations_have_their_samples(adc, duration):
+    record = RECORD[adc](Chip(0, IDEAL), duration_us=duration, seed=0)
+    periods = int(np.ceil(duration / 1.7 - 1e-6))
+    assert len(record.time_us) == (periods if adc == "cadc" else 48 * periods) + 1
+
+
+@pytest.mark.parametrize("repeats", [0, -1, 1.0, 2**20 + 1, 10**30, None, "3"])
+def test_repeats_that_cannot_be_are_refused(repeats):
+    with pytest.raises(InputError) as caught:
+        record_cadc(Chip(0, IDEAL), duration_us=17.0, seed=0, repeats=repeats)
+    assert str(caught.value) == f"repeats: expected an integer 1 … 1,048,576, got {repeats!r}; count from 1"
+
+
+@pytest.mark.parametrize("oversampling", [0, -6, 48.0, 257, None])
+def test_an_oversampling_that_cannot_be_is_refused(oversampling):
+    with pytest.raises(InputError) as caught:
+        record_madc(Chip(0, IDEAL), duration_us=17.0, seed=0, oversampling=oversampling)
+    assert str(caught.value) == f"oversampling: expected an integer 1 … 256, got {oversampling!r}; count from 1"
+
+
+@pytest.mark.parametrize(
+    "spiking", [[True] * 255, [True] * 257, [True], np.ones((1, 256), bool), 1, np.ones(256), "yes"]
+)
+@pytest.mark.parametrize("adc", RECORD)
+def test_flags_that_are_not_one_per_neuron_are_refused(adc, spiking):
+    with pytest.raises(
+        InputError, match=r"spiking: expected True, False, or bool \[256\], got .*; one flag per neuron"
+    ):
+        RECORD[adc](Chip(0, IDEAL), duration_us=17.0, seed=0, spiking=spiking)
+
+
+@pytest.mark.parametrize(
+    ("adc", "options"), [("cadc", {"repeats": 2**20}), ("madc", {"oversampling": 256, "duration_us": 10_000.0})]
+)
+def test_a_recording_beyond_any_memory_is_refused_before_it_begins(adc, options):
+    with pytest.raises(InputError, match=r"recording: expected at most 134,217,728 samples, got [\d,]+; record a sh"):
+        RECORD[adc](Chip(0, IDEAL), **{"duration_us": 17.0, "seed": 0, **options})
+
+
 # --- self-activity ----------------------------------------------------------------------------------------------
 
 

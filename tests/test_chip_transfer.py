@@ -20,6 +20,7 @@ from bss2lab.chip.transfer import (
     physical,
     respond,
 )
+from bss2lab.errors import InputError
 
 SEEDS = st.integers(0, 2**32 - 1)
 PARAMETER = st.sampled_from(PARAMETERS)
@@ -182,6 +183,31 @@ def test_the_transfer_is_a_straight_line_in_these_coordinates(parameter, factor,
 @pytest.mark.parametrize("parameter", [*TIME_CONSTANTS, *GAINS])
 def test_a_coordinate_far_away_does_not_overflow(parameter):
     assert np.isfinite(Transfer().code(parameter, np.array([1e4, -1e4]))).all()
+
+
+@pytest.mark.parametrize("parameter", TIME_CONSTANTS)
+def test_the_text_says_how_far_the_codes_of_time_constants_reach(parameter):
+    """In the average circuit: at the largest code, and at the smallest."""
+    field = "tau_mem_code" if parameter == "tau_mem" else "tau_syn_code"
+    one = np.ones(1)
+    (low,), (high,) = (respond(Transfer(), parameter, one, one, np.array([code])) for code in (CODE_MAX, 0))
+    text = (
+        f"from {low:.2f} to {high:.1f} times" if high < 10 else f"from {low:.2f} times the nominal value to far beyond"
+    )
+    assert text in Transfer.provenance()[field]["why"]
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.009, -1.0, 100.1, float("nan")])
+def test_a_floor_of_the_bias_that_cannot_be_is_refused(floor):
+    """Without one, a time constant at code 0 would be infinite."""
+    with pytest.raises(InputError, match=r"bias_floor: expected .* got"):
+        Transfer(bias_floor=floor)
+
+
+@pytest.mark.parametrize("parameter", [*TIME_CONSTANTS, *GAINS])
+def test_the_smallest_floor_keeps_every_circuit_finite_and_above_zero(parameter):
+    found = respond(Transfer(bias_floor=0.01), parameter, np.full(1, 6.0), np.full(1, 1.3), np.array([0]))
+    assert 0 < found[0] < 1e12
 
 
 # --- a population at equal codes --------------------------------------------------------------------------------

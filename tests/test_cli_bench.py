@@ -169,10 +169,25 @@ def test_each_peer_decides_as_ours_does_and_trains(work, monkeypatch):
 # --- the report --------------------------------------------------------------------------------------------------
 
 
+FOUND = {
+    "calibration_s": 12.25,
+    "slowest_protocol": "refractory",
+    "protocol_s": {"leak": 0.5, "refractory": 1.25},
+    "construct_shipped_s": 0.012,
+    "construct_cached_s": 0.034,
+    "failures": 7,
+    "spread_before": dict.fromkeys(report.SPREAD_GOALS, 0.5),
+    "spread_after": dict.fromkeys(report.SPREAD_GOALS, 0.125),
+    "spread_after_with_gains": {"gain_exc": 0.0625, "gain_inh": 0.03125},
+    "exactness": {"psp_height": (0.001, 0.01), "psp_area": (0.002, 0.02), "crossing": (0.003, 0.03)},
+}
+"""What a look at the chip as a lab object may give."""
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """Put numbers in the place of every measurement; return what was asked for."""
-    asked = {"threads": [], "peers": 0}
+    asked = {"threads": [], "peers": 0, "parts": []}
     ratios = {report.EAGER: 1.0, report.SOFTWARE: 16.0, report.IN_THE_LOOP: 4.0, "snnTorch": 0.5, "norse": 0.25}
 
     def interleave(cases, *, reference, rounds):
@@ -186,16 +201,25 @@ def measured(monkeypatch):
         asked["peers"] += 1
         return {"snnTorch": None, "norse": None}
 
-    work = SimpleNamespace(config=SimpleNamespace(n_steps=20))
+    def workload():
+        asked["parts"].append("training")
+        return SimpleNamespace(config=SimpleNamespace(n_steps=20))
+
+    def first_use():
+        asked["parts"].append("fresh")
+        return {"import_beyond_torch_s": 0.25, "first_kernel_s": 0.125}
+
     monkeypatch.setattr(report, "set_threads", lambda n: (asked["threads"].append(n), n)[1])
-    monkeypatch.setattr(report.steps, "workload", lambda: work)
+    monkeypatch.setattr(report.steps, "workload", workload)
     monkeypatch.setattr(report.steps, "eager_step", lambda _: None)
     monkeypatch.setattr(report.steps, "compiled_step", lambda _, on_chip: None)
     monkeypatch.setattr(report, "peer_steps", peer_steps)
+    monkeypatch.setattr(report, "check_installed", lambda: None)
     monkeypatch.setattr(report, "interleave", interleave)
+    monkeypatch.setattr(report, "lab", lambda: (asked["parts"].append("chip"), FOUND)[1])
     rate = {"low": 9e4, "median": 1e5, "high": 1.1e5, "accuracy": 0.9}
     monkeypatch.setattr(report, "images_per_second", lambda rounds: rate)
-    monkeypatch.setattr(report.fresh, "first_use", lambda: {"import_beyond_torch_s": 0.25, "first_kernel_s": 0.125})
+    monkeypatch.setattr(report.fresh, "first_use", first_use)
     monkeypatch.setattr(report.fresh, "memory", lambda: [600, 610])
     return asked
 
@@ -208,10 +232,64 @@ def test_the_report_prints_ratios_beside_goals_and_writes_the_record(measured, c
     assert "fast inference on the emulated chip: 100,000 images/s   (goal ≥ 85,000)" in out
     assert "memory of a training run: 600 → 610 MB   (goal < 1,500)" in out
     assert "fastest peer" not in out
-    assert (measured["rounds"], measured["peers"], measured["threads"]) == (5, 0, [0, 1])
+    assert (measured["rounds"], measured["peers"], measured["threads"]) == (5, 0, [0, 0, 1])
     record = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
-    assert set(record) == {"versions", "machine", "threads", "first_use", "memory_mb"}
+    assert set(record) == {"versions", "machine", "threads", "chip", "first_use", "memory_mb"}
     assert record["threads"]["1"]["steps"][report.SOFTWARE]["ratio"] == 16.0
+    assert record["chip"]["calibration_s"] == 12.25
+
+
+def test_the_report_holds_the_chip_against_what_was_promised(measured, capsys):
+    assert main(["bench", "--part", "chip"]) == 0
+    out = capsys.readouterr().out
+    assert "calibration of 256 neurons, all parameters: 12.2 s   (goal ≤ 60)" in out
+    assert "slowest measurement protocol, 256 neurons: 1.25 (refractory) s   (goal ≤ 2)" in out
+    assert "constructing a chip, calibration shipped / cached: 12 / 34 ms   (goal ≤ 50)" in out
+    assert "largest median error of the ideal emulator against exact solutions: 0.30 %   (goal < 0.5)" in out
+    assert "    psp_area: median 0.200 %, largest 2.000 %\n" in out
+    assert "7 failures of calibration" in out
+    for name, (goal, ratio) in report.SPREAD_GOALS.items():
+        (line,) = (line for line in out.splitlines() if line.startswith(f"    {name} "))
+        assert line.removeprefix(f"    {name}").split()[:3] == ["0.500", "0.1250", "0.250"]
+        assert goal in line
+        assert line.endswith(f", ratio < {ratio}") == (ratio is not None)
+    assert "gains, if they are given targets: 0.0625 and 0.0312" in out
+
+
+def test_every_goal_has_its_line_in_a_whole_report(measured, capsys):
+    assert main(["bench", "--peers", "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    for name, (goal, _) in report.GOALS.items():
+        (line,) = (line for line in out.splitlines() if line.startswith(f"  {name}: "))
+        assert line.endswith(f"(goal {goal})")
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted", "keys"),
+    [
+        ([], ["chip", "training", "fresh"], {"chip", "first_use", "memory_mb"}),
+        (["--part", "chip"], ["chip"], {"chip"}),
+        (["--part", "fresh"], ["fresh"], {"first_use", "memory_mb"}),
+        (["--part", "training"], ["training"], set()),
+        (
+            ["--part", "fresh", "--part", "chip", "--part", "chip"],
+            ["chip", "fresh"],
+            {"chip", "first_use", "memory_mb"},
+        ),
+    ],
+)
+def test_a_part_runs_alone(measured, words, wanted, keys, tmp_path):
+    assert main(["bench", *words, "--threads", "1", "--json", str(tmp_path / "b.json")]) == 0
+    assert measured["parts"] == wanted
+    record = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
+    assert set(record) == {"versions", "machine", "threads"} | keys
+    assert bool(record["threads"]) == ("training" in wanted)
+
+
+def test_the_command_knows_the_parts_of_the_report():
+    from bss2lab.cli import bench
+
+    assert bench.PARTS == report.PARTS
 
 
 def test_the_fastest_peer_is_the_one_compared_with(measured, capsys):
@@ -223,8 +301,8 @@ def test_the_fastest_peer_is_the_one_compared_with(measured, capsys):
 
 def test_more_threads_than_cores_are_measured_once(measured, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    assert main(["bench", "--threads", "8", "4", "1", "2"]) == 0
-    assert measured["threads"] == [0, 1, 2]
+    assert main(["bench", "--part", "training", "--threads", "8", "4", "1", "2"]) == 0
+    assert measured["threads"] == [0, 1, 2]  # 0: the preparation
 
 
 @pytest.mark.parametrize(
@@ -234,6 +312,7 @@ def test_more_threads_than_cores_are_measured_once(measured, monkeypatch):
         (["--rounds", "-1"], "--rounds: expected at least 3, got -1; "),
         (["--threads", "0"], "--threads: expected counts ≥ 1, got 0; "),
         (["--threads", "2", "-3"], "--threads: expected counts ≥ 1, got -3; "),
+        (["--peers", "--part", "chip"], "--peers: expected the part training, got chip; "),
     ],
 )
 def test_counts_that_cannot_be_are_refused_before_any_work(words, text, measured, capsys):
@@ -242,28 +321,29 @@ def test_counts_that_cannot_be_are_refused_before_any_work(words, text, measured
     assert out == ""
     assert err.startswith(f"bss2lab: {text}")
     assert err.count("\n") == 1
-    assert "rounds" not in measured
+    assert measured["parts"] == []
 
 
 def test_an_unwritable_json_file_is_found_before_any_work(measured, capsys, tmp_path):
     (tmp_path / "file").write_bytes(b"mine")
     assert main(["bench", "--json", str(tmp_path / "file" / "b.json")]) == 2
     assert str(tmp_path / "file" / "b.json") in capsys.readouterr().err
-    assert "rounds" not in measured
+    assert measured["parts"] == []
 
 
-def test_a_missing_peer_ends_the_benchmark_with_one_line(monkeypatch, measured, capsys):
-    monkeypatch.setattr(report, "peer_steps", peers.peer_steps)
+def test_a_missing_peer_ends_the_benchmark_before_any_work_with_one_line(monkeypatch, measured, capsys):
+    monkeypatch.setattr(report, "check_installed", peers.check_installed)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["bench", "--peers"]) == 2
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert (out, measured["parts"]) == ("", [])
     assert err.startswith(
         "bss2lab: --peers: expected snntorch, norse, spikingjelly, got no snntorch, norse, spikingjelly"
     )
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [["--rounds", "many"], ["--threads"], ["--fast"]])
+@pytest.mark.parametrize("words", [["--rounds", "many"], ["--threads"], ["--fast"], ["--part", "all"]])
 def test_words_that_mean_nothing_are_refused_by_the_parser(words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["bench", *words])

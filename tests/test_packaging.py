@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib import metadata
@@ -304,13 +305,22 @@ def test_an_environment_that_make_did_not_make_is_kept(stub, tmp_path):
 IGNORED = {".nbi", ".nbc", ".pyc"}  # what numba and Python cache
 
 
-def test_a_wheel_holds_the_whole_package(tmp_path):
-    """Build a wheel: every file of the package is in it, the command too."""
+CALIBRATIONS = {f"bss2lab/chip/calibrations/chip{seed}.safetensors" for seed in range(10)}
+
+
+def build(kind: str, folder: Path) -> Path:
+    """Build a wheel or an sdist; return its path."""
     pytest.importorskip("hatchling")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    (made,) = folder.iterdir()
+    return made
+
+
+def test_a_wheel_holds_the_whole_package(tmp_path):
+    """Every file of the package is in it, the calibrations of ten chips among them; the command too."""
+    wheel = build("wheel", tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if name.startswith("bss2lab/")}
         (entry_points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
@@ -321,3 +331,14 @@ def test_a_wheel_holds_the_whole_package(tmp_path):
         if path.is_file() and path.suffix not in IGNORED and "__pycache__" not in path.parts
     }
     assert inside == source
+    assert {name for name in inside if "/calibrations/" in name} == CALIBRATIONS
+
+
+def test_a_source_distribution_holds_the_whole_package_with_its_calibrations_and_tests(tmp_path):
+    sdist = build("sdist", tmp_path)
+    with tarfile.open(sdist) as archive:
+        sizes = {name.partition("/")[2]: archive.getmember(name).size for name in archive.getnames()}
+    for name in CALIBRATIONS:
+        assert sizes[name] == (ROOT / name).stat().st_size > 10_000
+    assert {"pyproject.toml", "LICENSE", "README.md", "tests/conftest.py", "bss2lab/cli/chip.py"} <= set(sizes)
+    assert not [name for name in sizes if Path(name).suffix in IGNORED]

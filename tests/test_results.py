@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bss2lab.chip import ChipProfile
 from bss2lab.chip.profile import PROFILES
+from bss2lab.chip.transfer import Transfer
 from bss2lab.config import Source
 from bss2lab.results import Epoch, run_record, to_json, versions
 from bss2lab.settings import TrainConfig
@@ -82,12 +83,14 @@ def test_every_setting_and_every_constant_of_the_chip_says_where_it_comes_from()
     provenance = run_record(TrainConfig(), ChipProfile(), [])["provenance"]
     assert set(provenance["train"]) == set(TrainConfig.model_fields)
     assert set(provenance["chip"]) == set(ChipProfile.model_fields) - {"name", "calibrated", "transfer", "measured"}
-    for row in (*provenance["train"].values(), *provenance["chip"].values()):
+    assert set(provenance["transfer"]) == set(Transfer.model_fields)
+    for row in (row for part in ("train", "chip", "transfer") for row in provenance[part].values()):
         assert row["source"] in {source.value for source in Source}
         assert row["help"]
         assert row["why"] or row["source"] != Source.ASSUMED
     assert provenance["train"]["dt_us"]["unit"] == "µs"
     assert provenance["chip"]["tau_mem_us"]["unit"] == "µs"
+    assert provenance["transfer"]["leak_mv_per_code"]["unit"] == "mV"
 
 
 def test_versions_are_those_that_run():

@@ -25,8 +25,8 @@ from bss2lab.errors import InputError, complain
 NAMES = ("snntorch", "norse", "spikingjelly")
 
 
-def peer_steps(work: Workload) -> dict[str, Callable[[], object]]:
-    """Return one training step per library.
+def check_installed() -> None:
+    """Refuse to compare with libraries that are not there.
 
     Raises:
         InputError: if one is not installed.
@@ -35,6 +35,15 @@ def peer_steps(work: Workload) -> dict[str, Callable[[], object]]:
     if missing:
         fix = "make bench, or pip install 'bss2lab[bench]' torch in one command"
         raise InputError(complain("--peers", expected=", ".join(NAMES), got=f"no {', '.join(missing)}", fix=fix))
+
+
+def peer_steps(work: Workload) -> dict[str, Callable[[], object]]:
+    """Return one training step per library.
+
+    Raises:
+        InputError: if one is not installed.
+    """
+    check_installed()
     makers = {"snnTorch": _snntorch, "norse": _norse, "SpikingJelly": _spikingjelly}
     return {name: _step(work, make(work)) for name, make in makers.items()}
 

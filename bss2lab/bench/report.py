@@ -11,7 +11,7 @@ from bss2lab.bench import fresh, steps
 from bss2lab.bench.harness import Timing, interleave
 from bss2lab.bench.inference import images_per_second
 from bss2lab.bench.lab import lab
-from bss2lab.bench.peers import peer_steps
+from bss2lab.bench.peers import check_installed, peer_steps
 from bss2lab.results import versions
 from bss2lab.train import set_threads
 
@@ -86,7 +86,12 @@ def run(
         threads: thread counts to measure at.
         rounds: rounds of the interleaved timing.
         say: receives each line of the report.
+
+    Raises:
+        InputError: if a peer is to be timed that is not installed.
     """
+    if peers and "training" in parts:
+        check_installed()
     record: dict[str, Any] = {"versions": versions(), "machine": machine(), "threads": {}}
     if "chip" in parts:
         set_threads(0)

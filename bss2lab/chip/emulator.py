@@ -64,7 +64,7 @@ class Chip:
 
             self.calibration = library.calibration_of(self.seed, self.profile)
             codes = self.calibration.codes
-        self._write_codes(Codes.equal(self.profile.transfer) if codes is None else codes)
+        self._write_codes(Codes.equal(self.profile.transfer) if codes is None else _checked(codes))
 
     def _write_codes(self, codes: Codes) -> None:
         self.codes = codes
@@ -86,11 +86,11 @@ class Chip:
             **changes: codes of single parameters, one number or one per neuron (see ``Codes``).
 
         Raises:
-            InputError: unknown parameters, or codes that the chip does not have.
+            InputError: no ``Codes``, unknown parameters, or codes that the chip does not have.
         """
         chip = copy.copy(self)
         chip.detuning = None
-        chip._write_codes((codes or self.codes).replace(**changes))
+        chip._write_codes((self.codes if codes is None else _checked(codes)).replace(**changes))
         return chip
 
     def apply(self, calibration: Calibration) -> Chip:
@@ -389,3 +389,10 @@ class Chip:
         return Spikes(
             np.concatenate([*stamped, empty_t]), np.concatenate([*fired_by, empty_u]), offsets, n_hidden, duration
         )
+
+
+def _checked(codes: Codes) -> Codes:
+    if not isinstance(codes, Codes):
+        fix = "to change single parameters, name them: with_codes(leak=230)"
+        raise InputError(complain("codes", expected="a Codes object", got=repr(codes)[:60], fix=fix))
+    return codes

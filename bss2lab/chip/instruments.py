@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bss2lab.chip.emulator import Chip
-from bss2lab.chip.limits import check_seed
 from bss2lab.chip.mismatch import standard_normal
 from bss2lab.chip.spec import NEURONS, SPEC
 from bss2lab.errors import InputError, complain
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
 MADC_STEP_MV = SPEC["full_scale"].value / 2 ** int(SPEC["madc_bits"].value)
 _SILENCE = np.zeros((1, NEURONS), np.int8)
+_LONGEST_US = 10_000.0
+_MOST_REPEATS = 2**20
+_MOST_SAMPLES = 2**27
+_FASTEST = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,15 +93,20 @@ def record_cadc(
         start: from rest, from an artificial reset, or held at reset all the time.
 
     Raises:
-        InputError: if the stimulus does not fit the chip, or there is no such start.
+        InputError: if the stimulus does not fit the chip, there is no such start, or the recording would be
+            empty or beyond any memory.
     """
     if start not in ("rest", "reset", "held"):
         want = "'rest', 'reset' or 'held'"
         raise InputError(complain("start", expected=want, got=repr(start), fix="choose one of them"))
+    if stimulus is None:
+        _check_count("repeats", repeats, most=_MOST_REPEATS)
+    runs = repeats if stimulus is None else len(stimulus.spikes)
+    periods = _periods(chip, duration_us, samples_per_period=runs * NEURONS)
+    off = _off(spiking)
     program, spikes = _program(chip, stimulus, repeats, duration_us)
-    periods = chip.samples_in(duration_us)
     raw, _ = chip._emulate(
-        program, spikes, np.arange(len(spikes)), seed=seed, silenced=_off(spiking), n_periods=periods,
+        program, spikes, np.arange(len(spikes)), seed=seed, silenced=off, n_periods=periods,
         from_reset=start != "rest", reset_step=0 if start == "held" else None,
     )  # fmt: skip
     period = chip.profile.cadc_period_us
@@ -127,7 +135,8 @@ def record_madc(
         oversampling: samples per CADC period.
 
     Raises:
-        InputError: if a neuron is not on the chip, or the stimulus has more than one sample.
+        InputError: if a neuron is not on the chip, the stimulus has more than one sample, or the recording would
+            be empty or beyond any memory.
     """
     index = np.arange(NEURONS) if neurons is None else np.asarray(neurons)
     if (
@@ -137,14 +146,16 @@ def record_madc(
     ):
         want = f"neuron numbers 0 … {NEURONS - 1}, shape [k]"
         raise InputError(complain("neurons", expected=want, got=neurons, fix="pass a list of integers"))
+    _check_count("oversampling", oversampling, most=_FASTEST)
+    periods = _periods(chip, duration_us, samples_per_period=len(index) * oversampling)
+    off = _off(spiking)
     program, spikes = _program(chip, stimulus, 1, duration_us)
     if len(spikes) != 1:
         raise InputError(complain("stimulus", expected="one sample", got=len(spikes), fix="select one"))
     spikes = spikes.select(np.zeros(len(index), np.int64))
-    periods = chip.samples_in(duration_us)
     membrane = np.empty((len(index), periods * oversampling + 1), np.float32)
     chip._emulate(
-        program, spikes, np.arange(len(index)), seed=seed, silenced=_off(spiking), n_periods=periods,
+        program, spikes, np.arange(len(index)), seed=seed, silenced=off, n_periods=periods,
         substeps=oversampling, outputs_only=True, probe=(index.astype(np.int16), membrane),
     )  # fmt: skip
     noise = SPEC["madc_noise"].value * standard_normal(seed, "madc", *membrane.shape)
@@ -168,7 +179,6 @@ def self_active(chip: Chip, *, seed: int = 0, duration_us: float = 100.0) -> Int
 
 def _program(chip: Chip, stimulus: Stimulus | None, repeats: int, duration_us: float) -> tuple:
     """Write a stimulus' weights to all 256 neurons; silence where there is none."""
-    check_seed("repeats", repeats, bits=31)
     if stimulus is None:
         nothing = np.empty(0)
         silence = Spikes.from_events([(nothing, nothing.astype(int))] * repeats, n_units=1, duration_us=duration_us)
@@ -178,4 +188,29 @@ def _program(chip: Chip, stimulus: Stimulus | None, repeats: int, duration_us: f
 
 
 def _off(spiking: bool | Bool[ndarray, "n"]) -> Bool[ndarray, "n"]:
-    return ~np.broadcast_to(np.asarray(spiking, bool), (NEURONS,))
+    flags = np.asarray(spiking)
+    if flags.dtype != np.bool_ or flags.shape not in ((), (NEURONS,)):
+        want = f"True, False, or bool [{NEURONS}]"
+        got = f"{flags.dtype} of shape {list(flags.shape)}"
+        raise InputError(complain("spiking", expected=want, got=got, fix="one flag per neuron"))
+    return ~np.broadcast_to(flags, (NEURONS,))
+
+
+def _check_count(what: str, count: int, *, most: int) -> None:
+    if not isinstance(count, int | np.integer) or not 1 <= count <= most:
+        want = f"an integer 1 … {most:,}"
+        raise InputError(complain(what, expected=want, got=repr(count), fix="count from 1"))
+
+
+def _periods(chip: Chip, duration_us: float, *, samples_per_period: int) -> int:
+    """Return the CADC periods of a recording; refuse what has no end, or no room."""
+    if not isinstance(duration_us, int | float | np.number) or not 0 < duration_us <= _LONGEST_US:
+        want = f"a number above 0 µs, at most {_LONGEST_US:,.0f} µs"
+        text = complain("duration_us", expected=want, got=repr(duration_us), fix="the chip's times are microseconds")
+        raise InputError(text)
+    periods = chip.samples_in(duration_us)
+    samples = (periods + 1) * samples_per_period
+    if samples > _MOST_SAMPLES:
+        want, fix = f"at most {_MOST_SAMPLES:,} samples", "record a shorter time, or less often"
+        raise InputError(complain("recording", expected=want, got=f"{samples:,}", fix=fix))
+    return periods

@@ -35,7 +35,8 @@ GAINS = ("gain_exc", "gain_inh")
 PARAMETERS = (*TIME_CONSTANTS, *GAINS, *POTENTIALS)
 """What has a code: one per neuron each."""
 
-_MIDDLE = "so that targets between a third and three times the nominal value stay within the codes"
+_TAU_MEM_REACH = "so that the codes reach from 0.36 to 5.8 times the nominal value in the average circuit"
+_TAU_SYN_REACH = "so that the codes reach from 0.18 times the nominal value to far beyond any use"
 
 
 class Transfer(Config):
@@ -43,7 +44,7 @@ class Transfer(Config):
 
     tau_mem_code: int = quantity(
         80, "leak bias at which the membrane time constant is nominal",
-        source=_ASSUMED, ge=1, le=CODE_MAX, why=_MIDDLE,
+        source=_ASSUMED, ge=1, le=CODE_MAX, why=_TAU_MEM_REACH,
     )  # fmt: skip
     tau_mem_exponent: float = quantity(
         0.4, "time constant ∝ code^−γ", source=_ASSUMED, gt=0, le=4,
@@ -51,7 +52,7 @@ class Transfer(Config):
     )  # fmt: skip
     tau_syn_code: int = quantity(
         300, "bias of both synaptic inputs at which their time constant is nominal",
-        source=_ASSUMED, ge=1, le=CODE_MAX, why=_MIDDLE,
+        source=_ASSUMED, ge=1, le=CODE_MAX, why=_TAU_SYN_REACH,
     )  # fmt: skip
     tau_syn_exponent: float = quantity(
         1.4, "time constant ∝ code^−γ", source=_ASSUMED, gt=0, le=4,
@@ -90,7 +91,7 @@ class Transfer(Config):
         why="published spread at equal codes (49 mV) over the authors' code spread (17 codes)",
     )  # fmt: skip
     bias_floor: float = quantity(
-        1.0, "bias current that is left at code 0, in codes", source=_ASSUMED, gt=0, le=100,
+        1.0, "bias current that is left at code 0, in codes", source=_ASSUMED, ge=0.01, le=100,
         why="leakage keeps the circuit finite at code 0",
     )  # fmt: skip
     slope_cv: float = quantity(

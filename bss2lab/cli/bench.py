@@ -36,12 +36,15 @@ def run(arguments: argparse.Namespace) -> int:
     if min(arguments.threads) < 1:
         got = min(arguments.threads)
         raise InputError(complain("--threads", expected="counts ≥ 1", got=got, fix="name thread counts, as in 1 2"))
+    parts = tuple(dict.fromkeys(arguments.parts or PARTS))
+    if arguments.peers and "training" not in parts:
+        fix = "leave --peers out, or add --part training"
+        raise InputError(complain("--peers", expected="the part training", got=", ".join(parts), fix=fix))
     if arguments.json is not None:
         check_writable(arguments.json)
     from bss2lab.bench import report
 
     threads = sorted({min(n, os.cpu_count() or 1) for n in arguments.threads})
-    parts = tuple(arguments.parts or PARTS)
     record = report.run(peers=arguments.peers, threads=threads, rounds=arguments.rounds, say=print, parts=parts)
     if arguments.json is not None:
         write_atomically(arguments.json, to_json(record).encode())

@@ -16,6 +16,7 @@ from bss2lab.chip import Calibration, Chip, Layer, Network, Targets, library, lo
 from bss2lab.chip.calibrate import calibrate
 from bss2lab.chip.calibration import Failure, unit_of
 from bss2lab.chip.decalibrate import WHICH
+from bss2lab.chip.limits import check_seed
 from bss2lab.chip.measure import PROTOCOLS
 from bss2lab.chip.published import write_published_profile
 from bss2lab.chip.spec import SPEC, TARGETS
@@ -26,6 +27,7 @@ from bss2lab.storage import check_writable, write_atomically
 from bss2lab.train import set_threads
 
 NOTE = "emulated, not measured on a real chip"
+_MOST_DIGITS = 9
 
 
 def add(commands: Any) -> None:
@@ -48,7 +50,7 @@ def add(commands: Any) -> None:
         known = TARGETS.get(name)
         default = f"default {known.value:g} {known.unit}" if known else "default: left as it is"
         cal.add_argument(
-            f"--{name.replace('_', '-')}", dest=f"target_{name}", type=float, metavar="X",
+            _option(name), dest=f"target_{name}", type=float, metavar="X",
             help=f"target in {unit_of(name)} ({default})",
         )  # fmt: skip
     cal.add_argument("--out", type=Path, metavar="FILE", help="keep the calibration here (.safetensors)")
@@ -90,6 +92,10 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text:
     return p
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _noise(p: argparse.ArgumentParser) -> None:
     p.add_argument("--noise-seed", type=int, default=0, metavar="N", help="seed of the trial-to-trial noise")
 
@@ -99,9 +105,12 @@ def _checked(arguments: argparse.Namespace, run: Callable[[argparse.Namespace], 
     if arguments.threads < 0:
         text = complain("--threads", expected="0 or more", got=arguments.threads, fix="0: one per core")
         raise InputError(text)
-    for path in (arguments.json if arguments.json != "-" else None, getattr(arguments, "out", None)):
+    json, out = (Path(x) if x not in (None, "-") else None for x in (arguments.json, getattr(arguments, "out", None)))
+    for path in (json, out):
         if path is not None:
-            check_writable(Path(path))
+            check_writable(path)
+    if json is not None and out is not None and json.resolve() == out.resolve():
+        raise InputError(complain("--json", expected="another file than --out", got=json, fix="name two files"))
     set_threads(arguments.threads)
     return run(arguments)
 
@@ -144,6 +153,16 @@ def _numbers(values: np.ndarray) -> list[float | None]:
     return [round(float(x), 6) if np.isfinite(x) else None for x in values]
 
 
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _mean_and_sd(values: np.ndarray) -> tuple[float, float]:
+    """Of the neurons with an estimate; NaN where there is none."""
+    seen = values[np.isfinite(values)]
+    return (float(seen.mean()), float(seen.std())) if len(seen) else (np.nan, np.nan)
+
+
 def _failures(failures: tuple[Failure, ...]) -> list[dict[str, Any]]:
     return [asdict(failure) for failure in failures]
 
@@ -156,7 +175,13 @@ def _spread_lines(calibration: Calibration) -> list[str]:
     return lines
 
 
+def _residual(calibration: Calibration) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in calibration.residual.items()}
+
+
 def _amount(name: str, value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
     return f"{value:.2f} mV" if name in ("leak", "reset", "threshold") else f"{100 * value:.2f} %"
 
 
@@ -182,19 +207,19 @@ def _info(arguments: argparse.Namespace) -> int:
                 name: {"value": t.value, "unit": t.unit, "source": t.source.value} for name, t in TARGETS.items()
             },
         },
-        "residual": None if chip.calibration is None else chip.calibration.residual,
+        "residual": None if chip.calibration is None else _residual(chip.calibration),
         "power": asdict(power.at_separation()),
     }
     return _finish(arguments, lines, record)
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    chip = _chip(arguments)
     quantities = list(dict.fromkeys(arguments.quantity)) or list(PROTOCOLS)
     unknown = [name for name in quantities if name not in PROTOCOLS]
     if unknown:
         want = f"some of {', '.join(PROTOCOLS)}"
         raise InputError(complain("quantity", expected=want, got=unknown[0], fix="leave it out for all"))
+    chip = _chip(arguments)
     lines = [f"{chip!r}", "", f"{'quantity':<14}{'unit':>6}{'median':>9}{'SD':>8}{'± each':>9}{'failed':>8}"]
     record = {}
     for name in quantities:
@@ -214,22 +239,23 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
+    named = {name: getattr(arguments, f"target_{name}") for name in PARAMETERS}
+    given = {name: value for name, value in named.items() if value is not None}
     if arguments.shipped:
-        return _remake_shipped()
-    given = {name: getattr(arguments, f"target_{name}") for name in PARAMETERS}
-    try:
-        targets = Targets(**{name: value for name, value in given.items() if value is not None})
-    except InputError as error:
-        option = re.sub(r"^(\w+) target", lambda m: f"--{m[1].replace('_', '-')}", str(error))
-        raise InputError(option) from None
+        return _remake_shipped(arguments, given)
     bare = _bare(arguments)
-    found = calibrate(bare, targets, seed=arguments.noise_seed, progress=True)
+    try:
+        targets = Targets(**given)
+        found = calibrate(bare, targets, seed=arguments.noise_seed, progress=True)
+    except InputError as error:
+        raise InputError(re.sub(r"^(\w+) target", lambda m: _option(m[1]), str(error))) from None
     chip = bare.apply(found)
     lines = [f"{chip!r}", "", f"{'parameter':<14}{'target':>8}{'reached':>10}{'codes':>8}{'SD':>7}"]
     for name in targets.searched:
-        codes, reached = getattr(found.codes, name), np.nanmean(found.achieved[name])
-        aim = getattr(targets, name).mean()
-        lines.append(f"{name:<14}{aim:>8.4g}{reached:>10.4g}{codes.mean():>8.1f}{codes.std():>7.1f}")
+        codes, aim = getattr(found.codes, name), getattr(targets, name).mean()
+        reached, _ = _mean_and_sd(found.achieved[name])
+        shown = f"{reached:.4g}" if np.isfinite(reached) else "–"
+        lines.append(f"{name:<14}{aim:>8.4g}{shown:>10}{codes.mean():>8.1f}{codes.std():>7.1f}")
     lines += ["", *_spread_lines(found), *_named(found.failures)]
     if arguments.out is not None:
         found.save(arguments.out)
@@ -238,7 +264,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         **_describe(chip),
         "targets": {name: _numbers(values) for name, values in targets.items()},
         "achieved": {name: _numbers(values) for name, values in found.achieved.items()},
-        "residual": found.residual,
+        "residual": _residual(found),
         "failures": _failures(found.failures),
     }
     return _finish(arguments, lines, record)
@@ -249,7 +275,17 @@ def _named(failures: tuple[Failure, ...], most: int = 8) -> list[str]:
     return [*lines, f"  … and {len(failures) - most} more (--json has all)"] if len(failures) > most else lines
 
 
-def _remake_shipped() -> int:
+def _remake_shipped(arguments: argparse.Namespace, given: dict[str, float]) -> int:
+    """Calibrate the chips of the default profile to the default targets: nothing else may be asked for."""
+    usual = {"seed": 0, "noise_seed": 0, "profile": "calibrated", "json": None, "out": None}
+    asked = [name for name, value in usual.items() if getattr(arguments, name) != value] + list(given)
+    if asked:
+        fix = "leave the one or the others out"
+        raise InputError(
+            complain("--shipped", expected="no other options", got=", ".join(map(_option, asked)), fix=fix)
+        )
+    for seed in library.SHIPPED:
+        check_writable(library.shipped_path(seed))
     for seed in library.SHIPPED:
         found = calibrate(Chip(seed, "uncalibrated"), progress=True)
         found.save(library.shipped_path(seed))
@@ -258,6 +294,10 @@ def _remake_shipped() -> int:
 
 
 def _decalibrate(arguments: argparse.Namespace) -> int:
+    if not 0 <= arguments.sigma_d <= 1:
+        fix = "the paper goes up to 0.5"
+        raise InputError(complain("--sigma-d", expected="a number 0 … 1", got=arguments.sigma_d, fix=fix))
+    check_seed("--detuning-seed", arguments.detuning_seed, bits=32)
     chip = Chip(arguments.seed, arguments.profile).decalibrate(
         arguments.sigma_d, arguments.which, seed=arguments.detuning_seed, measured=arguments.measured
     )
@@ -268,7 +308,7 @@ def _decalibrate(arguments: argparse.Namespace) -> int:
     distance = found["threshold"].value - found["leak"].value
     columns = {name: found[name].value for name in ("tau_mem", "tau_syn_exc", "tau_syn_inh")}
     for name, values in {**columns, "threshold−leak": distance}.items():
-        mean, sd = np.nanmean(values), np.nanstd(values)
+        mean, sd = _mean_and_sd(values)
         lines.append(f"{name:<14}{mean:>9.2f}{sd:>8.2f}{100 * sd / mean:>13.1f}%")
     active = ", ".join(str(n) for n in detuning.self_active) or "none"
     lines += [
@@ -304,9 +344,9 @@ def _place(arguments: argparse.Namespace) -> int:
     layers = []
     for text in arguments.layers:
         size = re.fullmatch(r"(\d+)(r?)", text)
-        if size is None:
+        if size is None or len(size[1]) > _MOST_DIGITS:
             want = "a number of neurons, with r behind it if recurrent"
-            raise InputError(complain("SIZE", expected=want, got=repr(text), fix="as in 186r 20"))
+            raise InputError(complain("SIZE", expected=want, got=repr(text)[:60], fix="as in 186r 20"))
         layers.append(Layer(int(size[1]), recurrent=bool(size[2])))
     placement = place(Network(arguments.inputs, tuple(layers)))
     lines = [f"{'layer':<12}{'neurons':>14}{'synapse rows':>16}{'sources':>9}"]
