@@ -1,14 +1,15 @@
 """The emulated chip: circuits and codes of one device, its emulation, measurement, calibration and placement."""
 
 from bss2lab.chip.calibration import Calibration, Targets
+from bss2lab.chip.chip import Chip
 from bss2lab.chip.codes import Codes
-from bss2lab.chip.emulator import Chip
+from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.measurement import Measurement
 from bss2lab.chip.mismatch import Circuits, Mismatch
 from bss2lab.chip.placement import Layer, Network, Placement, place
 from bss2lab.chip.profile import PROFILES, ChipProfile, load_profile
 
 __all__ = [
-    "PROFILES", "Calibration", "Chip", "ChipProfile", "Circuits", "Codes", "Layer", "Measurement", "Mismatch",
-    "Network", "Placement", "Targets", "load_profile", "place",
+    "PROFILES", "Calibration", "Chip", "ChipProfile", "Circuits", "Codes", "Emulator", "Layer", "Measurement",
+    "Mismatch", "Network", "Placement", "Targets", "load_profile", "place",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from bss2lab.chip import measure
 from bss2lab.chip.calibration import Calibration, Failure, Targets, invert, out_of_reach, scale_of, unit_of
 from bss2lab.chip.codes import TRIM_MAX, TRIM_MIN, Codes
-from bss2lab.chip.emulator import Chip
+from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.transfer import CODE_MAX, POTENTIALS, ordinate
 from bss2lab.errors import InputError, complain
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float64
     from numpy import ndarray
 
-    Reader = Callable[[Chip, int], tuple[Float64[ndarray, "n"], dict[int, str]]]
+    Reader = Callable[[Emulator, int], tuple[Float64[ndarray, "n"], dict[int, str]]]
 
 _READING_RANGE_LSB = (20.0, 235.0)
 _AROUND_LSB = 40.0
@@ -38,7 +38,7 @@ _TOLERANCE_LSB = 4.0
 
 
 def calibrate(
-    chip: Chip, targets: Targets | None = None, *, seed: int = 0, progress: bool = False, label: str = "calibrating"
+    chip: Emulator, targets: Targets | None = None, *, seed: int = 0, progress: bool = False, label: str = "calibrating"
 ) -> Calibration:
     """Calibrate a chip: find the codes that bring every neuron to its targets.
 
@@ -114,7 +114,7 @@ def _reader(
     return lambda chip, seed: _of(measure.measure_synapse(chip, seed, kind=kind, tau_mem=tau_mem, cadc=cadc)[which])
 
 
-def _read_potential(name: str, chip: Chip, seed: int) -> tuple[ndarray, dict[int, str]]:
+def _read_potential(name: str, chip: Emulator, seed: int) -> tuple[ndarray, dict[int, str]]:
     """Potentials are calibrated as the column ADC reads them, as on the real chip."""
     reading, _ = measure.read_potential(chip, seed, parameter="leak" if name == "leak" else "reset")
     end = measure.at_end(reading)
@@ -127,8 +127,8 @@ def _of(result: measure.Measurement, *, reading: bool = False) -> tuple[ndarray,
 
 
 def _search(
-    chip: Chip, name: str, target: Float64[ndarray, "n"], read: Reader, seed: int
-) -> tuple[Chip, Float64[ndarray, "2 n"], Float64[ndarray, "n"], list[Failure]]:
+    chip: Emulator, name: str, target: Float64[ndarray, "n"], read: Reader, seed: int
+) -> tuple[Emulator, Float64[ndarray, "2 n"], Float64[ndarray, "n"], list[Failure]]:
     """Search one parameter's codes.
 
     Returns:
@@ -137,13 +137,13 @@ def _search(
     transfer = chip.profile.transfer
     line = _Line(transfer.slope(name))
 
-    def probe(at: Chip, number: int, weight: float) -> tuple[ndarray, dict[int, str]]:
+    def probe(at: Emulator, number: int, weight: float) -> tuple[ndarray, dict[int, str]]:
         value, bad = read(at, seed + number)
         y = ordinate(name, np.where(value > 0, value, np.nan) * scale_of(name))
         line.add(transfer.abscissa(name, getattr(at.codes, name)), y, weight)
         return value, bad
 
-    def aim(wanted: Float64[ndarray, "n"]) -> Chip:
+    def aim(wanted: Float64[ndarray, "n"]) -> Emulator:
         exact = invert(chip.profile, name, line.curve(), wanted)
         return chip.with_codes(**{name: np.clip(np.rint(exact), 0, CODE_MAX).astype(int)})
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from bss2lab.chip.calibrate import calibrate
-from bss2lab.chip.calibration import Failure, Targets
-from bss2lab.chip.emulator import Chip
+from bss2lab.chip.calibration import Calibration, Failure, Targets
+from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.instruments import self_active
-from bss2lab.chip.library import calibration_of
 from bss2lab.chip.limits import check_seed
 from bss2lab.chip.mismatch import standard_normal
 from bss2lab.chip.spec import NEURONS
@@ -78,22 +77,46 @@ def drawn_targets(base: Targets, sigma_d: float, which: Collection[str], seed: i
     return base.replace(**changes)
 
 
-def decalibrate(chip: Chip, sigma_d: float, which: str | Collection[str], *, seed: int, measured: bool) -> Chip:
-    """See ``Chip.decalibrate``."""
+E = TypeVar("E", bound=Emulator)
+
+
+def check_request(sigma_d: float, which: str | Collection[str], seed: int) -> tuple[str, ...]:
+    """Return the names of what is to be detuned, or say what is wrong with the request.
+
+    Raises:
+        InputError: σ_d out of range, an unknown parameter name, or a seed that is none.
+    """
     names = _check_which(which)
     check_seed("decalibration seed", seed, bits=32)
     if not (isinstance(sigma_d, int | float | np.number) and 0 <= sigma_d <= 1):
         text = complain("sigma_d", expected="a number 0 … 1", got=repr(sigma_d), fix="the paper goes up to 0.5")
         raise InputError(text)
-    calibration = chip.calibration or calibration_of(chip.seed, chip.profile)
+    return names
+
+
+def detune(
+    chip: E, calibration: Calibration, sigma_d: float, which: str | Collection[str], *, seed: int, measured: bool
+) -> tuple[E, Detuning]:
+    """Detune a chip; see ``Chip.decalibrate``.
+
+    Args:
+        chip: the chip, at any codes.
+        calibration: its calibration.
+        sigma_d, which, seed, measured: see ``Chip.decalibrate``.
+
+    Returns:
+        The chip at the codes of its targets, and how it was detuned.
+
+    Raises:
+        InputError: σ_d out of range, or an unknown parameter name.
+    """
+    names = check_request(sigma_d, which, seed)
     targets = drawn_targets(calibration.targets, float(sigma_d), names, seed)
     source = calibrate(chip, _readable(targets), seed=seed) if measured else calibration
     codes, missed = source.codes_for(targets)
     detuned = chip.with_codes(codes)
-    detuned.calibration = calibration
     active = tuple(int(n) for n in self_active(detuned))
-    detuned.detuning = Detuning(float(sigma_d), names, seed, targets, missed, active)
-    return detuned
+    return detuned, Detuning(float(sigma_d), names, seed, targets, missed, active)
 
 
 def _readable(targets: Targets) -> Targets:

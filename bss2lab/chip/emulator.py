@@ -1,16 +1,16 @@
-"""The emulated chip. Everything that comes out of it is emulated, not measured."""
+"""The emulator of a chip. Everything that comes out of it is emulated, not measured."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from bss2lab.chip.codes import Codes
 from bss2lab.chip.limits import check_seed, check_silenced, check_weights
 from bss2lab.chip.mismatch import draw
-from bss2lab.chip.profile import ChipProfile, load_profile
+from bss2lab.chip.profile import ChipProfile
 from bss2lab.chip.program import FIRST_SAMPLE, NEVER_MV, Program, RawRecording, parameter_table
 from bss2lab.chip.spec import NEURONS, SPEC, TIMESTAMP_US
 from bss2lab.errors import InputError, complain
@@ -21,49 +21,35 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int16, Int64
     from numpy import ndarray
 
-    from bss2lab.chip.calibration import Calibration, Targets
-    from bss2lab.chip.decalibrate import Detuning
-    from bss2lab.chip.measurement import Measurement
 
 _NEVER = 2**62
 _READOUT_BATCH = 1000
 
 
-class Chip:
-    """One emulated BrainScaleS-2 chip: 256 analog neurons with signed 6-bit synapses and a column ADC.
-
-    ``Chip(seed=7)`` is always the same chip. Mismatch belongs to the chip; trial-to-trial noise is drawn from
-    the seed handed to each run. What its neurons do follows from the codes written to it; with the profile
-    ``calibrated`` these are the ones that the calibration routine finds for this very chip (they come with the
-    package or are kept in the user's cache; a chip met for the first time is calibrated once, in seconds).
+class Emulator:
+    """Circuits at their codes, and what they do: the core behind ``Chip``, without calibration.
 
     Args:
         seed: the chip's number, ≥ 0.
-        profile: name of a profile, path of a JSON file, or a ``ChipProfile``.
-        codes: what is written to its parameter storage; None: what the profile says.
+        profile: the population that it comes from.
+        codes: what is written to its parameter storage; None: equal codes.
 
     Attributes:
         circuits: the silicon: what every circuit does with its codes (hidden from any experimenter).
         codes: the codes written.
         mismatch: the hidden truth at these codes.
-        calibration: how this chip was calibrated, if it was.
-        detuning: how it was decalibrated, if it was.
+
+    Raises:
+        InputError: if the seed or the codes are none.
     """
 
-    def __init__(self, seed: int = 0, profile: str | ChipProfile = "calibrated", *, codes: Codes | None = None) -> None:
+    def __init__(self, seed: int, profile: ChipProfile, codes: Codes | None = None) -> None:
         self.seed = check_seed("chip seed", seed, bits=32)
-        self.profile = load_profile(profile) if isinstance(profile, str) else profile
+        self.profile = profile
         self.circuits = draw(self.profile, self.seed)
         self.step_us = self.profile.cadc_period_us / self.profile.substeps
-        self.calibration: Calibration | None = None
-        self.detuning: Detuning | None = None
         truth = self.circuits.nominal
         self._delays = truth.input_delay_us.astype(np.float32), truth.routed_delay_us.astype(np.float32)
-        if codes is None and self.profile.calibrated:
-            from bss2lab.chip import library  # (a chip is calibrated by measuring it: the library needs this class)
-
-            self.calibration = library.calibration_of(self.seed, self.profile)
-            codes = self.calibration.codes
         self._write_codes(Codes.equal(self.profile.transfer) if codes is None else _checked(codes))
 
     def _write_codes(self, codes: Codes) -> None:
@@ -73,12 +59,11 @@ class Chip:
         self._tables = {self.profile.substeps: parameter_table(self.profile, self.mismatch, self.step_us)}
 
     def __repr__(self) -> str:
-        detuned = f", {self.detuning}" if self.detuning is not None else ""
-        return f"Chip(seed={self.seed}, profile={self.profile.name!r}{detuned}) [emulated]"
+        return f"{type(self).__name__}(seed={self.seed}, profile={self.profile.name!r}) [emulated]"
 
     # --- codes ---------------------------------------------------------------------------------------------
 
-    def with_codes(self, codes: Codes | None = None, /, **changes: Any) -> Chip:
+    def with_codes(self, codes: Codes | None = None, /, **changes: Any) -> Self:
         """Return the same chip with other codes.
 
         Args:
@@ -89,69 +74,8 @@ class Chip:
             InputError: no ``Codes``, unknown parameters, or codes that the chip does not have.
         """
         chip = copy.copy(self)
-        chip.detuning = None
         chip._write_codes((self.codes if codes is None else _checked(codes)).replace(**changes))
         return chip
-
-    def apply(self, calibration: Calibration) -> Chip:
-        """Return the same chip with the codes of a calibration.
-
-        Raises:
-            InputError: if the calibration was made for another chip.
-        """
-        calibration.check_fits(self.seed, self.profile)
-        chip = self.with_codes(calibration.codes)
-        chip.calibration = calibration
-        return chip
-
-    def measure(self, quantity: str, *, seed: int = 0) -> Measurement:
-        """Measure one quantity of all neurons at the present codes; see ``chip.measure``.
-
-        Args:
-            quantity: one of ``chip.measure.PROTOCOLS``: ``"tau_mem"``, ``"threshold"``, …
-            seed: seed of the trial-to-trial noise during the measurement.
-
-        Raises:
-            InputError: unknown quantity.
-        """
-        from bss2lab.chip.measure import measure
-
-        return measure(self, quantity, seed=seed)
-
-    def calibrate(self, targets: Targets | None = None, *, seed: int = 0, progress: bool = False) -> Calibration:
-        """Search the codes that bring every neuron to its targets; see ``chip.calibrate``. ``apply`` writes them.
-
-        Args:
-            targets: what every neuron shall do; the authors' targets if not given.
-            seed: seed of the trial-to-trial noise during the measurements.
-            progress: show a progress bar.
-        """
-        from bss2lab.chip.calibrate import calibrate
-
-        return calibrate(self, targets, seed=seed, progress=progress)
-
-    def decalibrate(
-        self, sigma_d: float, which: str | set[str] = "both", *, seed: int = 0, measured: bool = False
-    ) -> Chip:
-        """Return the same chip detuned on purpose: individual targets for every neuron (figure 4 of the paper).
-
-        Targets are drawn from normal distributions around the calibration targets with normalised standard
-        deviation ``sigma_d``: the time constants, and the distance from leak to threshold. ``chip.detuning``
-        of the result has the targets, which of them no code reaches, and the neurons that fire without input.
-
-        Args:
-            sigma_d: normalised standard deviation, 0 … 1 (the paper: up to 0.5).
-            which: ``"tau"``, ``"threshold"``, a set of the two, or ``"both"``.
-            seed: seed of the targets.
-            measured: search the codes by measuring anew; otherwise they follow from the curves that the
-                calibration measured (much faster, hardly less exact).
-
-        Raises:
-            InputError: σ_d out of range, or an unknown parameter name.
-        """
-        from bss2lab.chip.decalibrate import decalibrate
-
-        return decalibrate(self, sigma_d, which, seed=seed, measured=measured)
 
     # --- running -------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bss2lab.chip.emulator import Chip
+from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.mismatch import standard_normal
 from bss2lab.chip.spec import NEURONS, SPEC
 from bss2lab.errors import InputError, complain
@@ -72,7 +72,7 @@ class MadcRecording:
 
 
 def record_cadc(
-    chip: Chip,
+    chip: Emulator,
     *,
     duration_us: float,
     seed: int,
@@ -114,7 +114,7 @@ def record_cadc(
 
 
 def record_madc(
-    chip: Chip,
+    chip: Emulator,
     *,
     duration_us: float,
     seed: int,
@@ -165,7 +165,7 @@ def record_madc(
     return MadcRecording(chip._start_us + step_us * np.arange(membrane.shape[1]), samples)
 
 
-def self_active(chip: Chip, *, seed: int = 0, duration_us: float = 100.0) -> Int[ndarray, "k"]:
+def self_active(chip: Emulator, *, seed: int = 0, duration_us: float = 100.0) -> Int[ndarray, "k"]:
     """Return the neurons that fire without input: those whose leak lies over their threshold.
 
     Args:
@@ -177,7 +177,7 @@ def self_active(chip: Chip, *, seed: int = 0, duration_us: float = 100.0) -> Int
     return np.flatnonzero(fired.any(axis=1).mean(axis=0) > 0.5)
 
 
-def _program(chip: Chip, stimulus: Stimulus | None, repeats: int, duration_us: float) -> tuple:
+def _program(chip: Emulator, stimulus: Stimulus | None, repeats: int, duration_us: float) -> tuple:
     """Write a stimulus' weights to all 256 neurons; silence where there is none."""
     if stimulus is None:
         nothing = np.empty(0)
@@ -202,7 +202,7 @@ def _check_count(what: str, count: int, *, most: int) -> None:
         raise InputError(complain(what, expected=want, got=repr(count), fix="count from 1"))
 
 
-def _periods(chip: Chip, duration_us: float, *, samples_per_period: int) -> int:
+def _periods(chip: Emulator, duration_us: float, *, samples_per_period: int) -> int:
     """Return the CADC periods of a recording; refuse what has no end, or no room."""
     if not isinstance(duration_us, int | float | np.number) or not 0 < duration_us <= _LONGEST_US:
         want = f"a number above 0 µs, at most {_LONGEST_US:,.0f} µs"

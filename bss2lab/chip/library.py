@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bss2lab.chip.calibrate import calibrate
 from bss2lab.chip.calibration import Calibration
-from bss2lab.chip.emulator import Chip
+from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.errors import CalibrationError
 from bss2lab.kernels.jit import source_digest, user_cache
@@ -73,7 +73,7 @@ def _cached(seed: int, profile: ChipProfile) -> Calibration | None:
 
 
 def _new(seed: int, profile: ChipProfile) -> Calibration:
-    bare = Chip(seed, profile.replace(calibrated=False))
+    bare = Emulator(seed, profile)
     label = f"calibrating emulated chip {seed} (once; kept in the cache)"
     calibration = calibrate(bare, progress=True, label=label)
     with contextlib.suppress(OSError):  # a cache that cannot be written to: calibrated again next time

@@ -26,7 +26,7 @@ import numpy as np
 
 from bss2lab import dynamics
 from bss2lab.chip import fits
-from bss2lab.chip.emulator import Chip
+from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.instruments import MADC_STEP_MV, Stimulus, record_cadc, record_madc
 from bss2lab.chip.measurement import Measurement, result
 from bss2lab.chip.spec import INPUTS, NEURONS, SPEC
@@ -48,7 +48,7 @@ _SMALLEST_PSP_LSB, _OFF_LSB = 1.0, 25.0
 _RAIL_MARGIN_MV, _BACK_FROM_RAIL_MV = 15.0, 60.0
 
 
-def measure(chip: Chip, quantity: str, *, seed: int = 0) -> Measurement:
+def measure(chip: Emulator, quantity: str, *, seed: int = 0) -> Measurement:
     """Measure one quantity of all 256 neurons at the chip's present codes.
 
     Args:
@@ -69,7 +69,7 @@ def measure(chip: Chip, quantity: str, *, seed: int = 0) -> Measurement:
 
 
 def read_potential(
-    chip: Chip, seed: int, *, parameter: Literal["leak", "reset"], repeats: int = 128
+    chip: Emulator, seed: int, *, parameter: Literal["leak", "reset"], repeats: int = 128
 ) -> tuple[Float64[ndarray, "n"], Float64[ndarray, "n"]]:
     """Read the leak or reset potential off the column ADC, as it comes: mean and its standard error, LSB."""
     start: Literal["rest", "held"] = "held" if parameter == "reset" else "rest"
@@ -78,7 +78,7 @@ def read_potential(
     return per_run.mean(axis=0), per_run.std(axis=0, ddof=1) / np.sqrt(repeats)
 
 
-def measure_potential(chip: Chip, seed: int, *, parameter: Literal["leak", "reset"]) -> Measurement:
+def measure_potential(chip: Emulator, seed: int, *, parameter: Literal["leak", "reset"]) -> Measurement:
     """Leak or reset potential: the column ADC's mean, corrected for the channel's measured offset and gain."""
     offset, gain = measure_cadc(chip, seed)
     reading, error = read_potential(chip, seed, parameter=parameter)
@@ -101,7 +101,7 @@ def _at_rail(membrane_mv: Float64[ndarray, "..."]) -> Bool[ndarray, "..."]:
     return (membrane_mv < _RAIL_MARGIN_MV) | (membrane_mv > SPEC["full_scale"].value - _RAIL_MARGIN_MV)
 
 
-def _moved(chip: Chip, parameter: Literal["leak", "reset"], target_lsb: float, seed: int) -> Chip:
+def _moved(chip: Emulator, parameter: Literal["leak", "reset"], target_lsb: float, seed: int) -> Emulator:
     """Bring the reading of a potential near a target, wherever it is now (for the time of a measurement)."""
     for _ in range(4):
         reading, _ = read_potential(chip, seed, parameter=parameter, repeats=8)
@@ -111,7 +111,7 @@ def _moved(chip: Chip, parameter: Literal["leak", "reset"], target_lsb: float, s
     return chip
 
 
-def _firing(chip: Chip, seed: int, duration_us: float = 70.0) -> tuple[Chip, ndarray, ndarray, list[ndarray]]:
+def _firing(chip: Emulator, seed: int, duration_us: float = 70.0) -> tuple[Emulator, ndarray, ndarray, list[ndarray]]:
     """Let every neuron fire by its leak.
 
     Returns:
@@ -130,12 +130,12 @@ def _firing(chip: Chip, seed: int, duration_us: float = 70.0) -> tuple[Chip, nda
     return chip, record.time_us, record.samples_mv, [np.flatnonzero(row) for row in drop]
 
 
-def _resting_level(chip: Chip, seed: int) -> Float64[ndarray, "n"]:
+def _resting_level(chip: Emulator, seed: int) -> Float64[ndarray, "n"]:
     """Where each membrane rests if it may not fire, by the fast ADC, mV."""
     return record_madc(chip, duration_us=60.0, seed=seed, oversampling=6).samples_mv[:, 60:].mean(axis=1)
 
 
-def measure_threshold(chip: Chip, seed: int) -> Measurement:
+def measure_threshold(chip: Emulator, seed: int) -> Measurement:
     """Threshold from spiking: mean of the last samples before the resets, half a sample's rise added."""
     _, _, samples, resets = _firing(chip, seed)
     value, error, bad = np.full(NEURONS, np.nan), np.full(NEURONS, np.nan), {}
@@ -157,7 +157,7 @@ def measure_threshold(chip: Chip, seed: int) -> Measurement:
 # --- time constants and gains -----------------------------------------------------------------------------------
 
 
-def measure_tau_mem(chip: Chip, seed: int, *, repeats: int = 160, duration_us: float = 60.0) -> Measurement:
+def measure_tau_mem(chip: Emulator, seed: int, *, repeats: int = 160, duration_us: float = 60.0) -> Measurement:
     """Membrane time constant: released from a reset below the leak, the membrane relaxes exponentially."""
     chip = _moved(_moved(chip, "leak", _HIGH_LSB, seed), "reset", _LOW_LSB, seed)
     record = record_cadc(chip, duration_us=duration_us, seed=seed, repeats=repeats, start="reset")
@@ -183,7 +183,7 @@ def measure_tau_mem(chip: Chip, seed: int, *, repeats: int = 160, duration_us: f
 
 
 def measure_synapse(
-    chip: Chip, seed: int, *, kind: Literal["exc", "inh"], tau_mem: Measurement | None = None,
+    chip: Emulator, seed: int, *, kind: Literal["exc", "inh"], tau_mem: Measurement | None = None,
     cadc: tuple[Measurement, Measurement] | None = None, repeats: int = 48,
 ) -> tuple[Measurement, Measurement]:  # fmt: skip
     """Fit post-synaptic potentials; return the synaptic time constant and the gain.
@@ -254,7 +254,7 @@ def measure_synapse(
     )
 
 
-def measure_refractory(chip: Chip, seed: int) -> Measurement:
+def measure_refractory(chip: Emulator, seed: int) -> Measurement:
     """Refractory time: from a reset to where the exponential rise, traced back, leaves the plateau."""
     chip, time_us, samples, resets = _firing(chip, seed, 90.0)
     level = _resting_level(chip, seed)
@@ -283,7 +283,7 @@ def measure_refractory(chip: Chip, seed: int) -> Measurement:
 # --- the column ADC ---------------------------------------------------------------------------------------------
 
 
-def measure_cadc(chip: Chip, seed: int) -> tuple[Measurement, Measurement]:
+def measure_cadc(chip: Emulator, seed: int) -> tuple[Measurement, Measurement]:
     """Offset and gain of each channel: the column ADC against the fast ADC, which is one for all neurons."""
     fast, column = [], []
     for k, level in enumerate((_LOW_LSB, _MIDDLE_LSB, _HIGH_LSB)):
@@ -329,7 +329,7 @@ def _unfit(f: fits.Fit, tau: ndarray, *, limits_us: tuple[float, float]) -> dict
     return bad | {int(n): f"{tau[n]:.3g} µs is outside what this protocol resolves" for n in outside}
 
 
-PROTOCOLS: dict[str, Callable[[Chip, int], Measurement]] = {
+PROTOCOLS: dict[str, Callable[[Emulator, int], Measurement]] = {
     "leak": lambda chip, seed: measure_potential(chip, seed, parameter="leak"),
     "reset": lambda chip, seed: measure_potential(chip, seed, parameter="reset"),
     "threshold": measure_threshold,
