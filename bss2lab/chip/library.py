@@ -73,7 +73,7 @@ def _cached(seed: int, profile: ChipProfile) -> Calibration | None:
 
 
 def _new(seed: int, profile: ChipProfile) -> Calibration:
-    bare = Emulator(seed, profile)
+    bare = Emulator(seed, profile.replace(calibrated=False))
     label = f"calibrating emulated chip {seed} (once; kept in the cache)"
     calibration = calibrate(bare, progress=True, label=label)
     with contextlib.suppress(OSError):  # a cache that cannot be written to: calibrated again next time
