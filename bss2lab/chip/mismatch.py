@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
 
 from bss2lab.chip.codes import Codes
 from bss2lab.chip.profile import ChipProfile
@@ -88,6 +87,8 @@ FIELDS = {name: name if name in GAINS else f"{name}_{'mv' if name in POTENTIALS 
 
 def standard_normal(seed: int, parameter: str, *shape: int) -> Float64[ndarray, "..."]:
     """Standard normal numbers that depend on the seed and the parameter's name alone."""
+    from scipy.special import ndtri  # a tenth of a second that importing the package need not pay
+
     stream = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(parameter.encode())]))
     bits = stream.random_raw(int(np.prod(shape))) >> np.uint64(11)
     return ndtri((bits.astype(np.float64) + 0.5) * 2.0**-53).reshape(shape)
