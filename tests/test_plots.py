@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from bss2lab import plots
 from bss2lab.chip import Chip, ChipProfile
-from bss2lab.chip.spec import SPEC
+from bss2lab.chip.spec import SPEC, TARGETS
+from bss2lab.chip.transfer import Transfer
 from bss2lab.plots import style
 from bss2lab.presets import TABLE_1, Published
 from bss2lab.quantize import CADC_MV_PER_LSB
@@ -326,12 +327,18 @@ def test_membranes_and_their_samples_are_drawn_in_millivolts():
 def test_the_table_of_constants_names_every_one_with_unit_and_origin():
     chip = Chip(0)
     head, rule, *lines = plots.constants_table(chip).splitlines()
-    assert len(lines) == len(ChipProfile.provenance()) + len(SPEC)
+    assert len(lines) == len(ChipProfile.provenance()) + len(Transfer.provenance()) + len(SPEC) + len(TARGETS)
     rows = {cells[0].strip("` "): [c.strip() for c in cells[1:]] for cells in (x.strip("|").split("|") for x in lines)}
     for name, fact in ChipProfile.provenance().items():
         value, unit, source, _ = rows[name]
         assert float(value) == pytest.approx(getattr(chip.profile, name), rel=1e-5)
         assert (unit, source) == (fact["unit"], fact["source"])
+    for name, fact in Transfer.provenance().items():
+        value, unit, source, _ = rows[name]
+        assert float(value) == pytest.approx(getattr(chip.profile.transfer, name), rel=1e-5)
+        assert (unit, source) == (fact["unit"], fact["source"])
+    for name, target in TARGETS.items():
+        assert rows[f"target: {name.replace('_', ' ')}"][:3] == [f"{target.value:g}", target.unit, target.source.value]
     assert all(line.count("|") == head.count("|") == rule.count("|") for line in lines)
 
 

@@ -84,9 +84,7 @@ def calibrate(
             failures += missed
             bar.update()
     digest = chip.profile.circuits_digest()
-    return Calibration(
-        chip.seed, digest, targets, chip.codes, achieved, curves, tuple(failures), chip.profile
-    )  # fmt: skip
+    return Calibration(chip.seed, digest, targets, chip.codes, achieved, curves, tuple(failures), chip.profile)
 
 
 def _check_order(targets: Targets) -> None:

@@ -84,7 +84,7 @@ def measure_potential(chip: Emulator, seed: int, *, parameter: Literal["leak", "
     reading, error = read_potential(chip, seed, parameter=parameter)
     value = (reading - offset.value) / gain.value
     # offset and gain were measured together: what they leave is smallest between the levels they were measured at
-    spread = np.hypot(error, _line_error(offset, gain, reading)) / gain.value
+    spread = np.hypot(error, _line_error(gain, reading)) / gain.value
     unit = CADC_MV_PER_LSB
     bad = {int(n): "the membrane is at a supply rail" for n in np.flatnonzero(_at_rail(value * unit))}
     bad |= {int(n): "the column ADC is at the end of its range" for n in np.flatnonzero(at_end(reading))}
@@ -306,7 +306,7 @@ def measure_cadc(chip: Emulator, seed: int) -> tuple[Measurement, Measurement]:
     )
 
 
-def _line_error(offset: Measurement, gain: Measurement, reading: Float64[ndarray, "n"]) -> Float64[ndarray, "n"]:
+def _line_error(gain: Measurement, reading: Float64[ndarray, "n"]) -> Float64[ndarray, "n"]:
     """Standard deviation of the fitted line at a reading: that at its middle, and what the slope adds."""
     at_middle = gain.uncertainty * np.std((_LOW_LSB, _MIDDLE_LSB, _HIGH_LSB))
     return np.hypot(at_middle, gain.uncertainty * (reading - np.mean((_LOW_LSB, _MIDDLE_LSB, _HIGH_LSB))))

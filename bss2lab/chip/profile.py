@@ -151,7 +151,7 @@ class ChipProfile(Config):
         source=_ASSUMED,
         ge=1,
         le=256,
-        why="a typical spike time is then right to 3e-3 of a time constant (tested)",
+        why="a typical spike time is then right to 1e-4 of a time constant (tested)",
     )
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bss2lab.chip import Chip
-from bss2lab.chip.spec import SPEC
+from bss2lab.chip.spec import SPEC, TARGETS
 from bss2lab.plots import style
 from bss2lab.quantize import CADC_MV_PER_LSB
 
@@ -97,11 +97,13 @@ def draw_membranes(
 
 
 def constants_table(chip: Chip) -> str:
-    """Every constant of a chip with unit and origin, as a Markdown table."""
+    """Every constant of a chip with unit and origin, as a Markdown table: profile, transfer, design, targets."""
     lines = ["| constant | value | unit | source | |", "|---|---|---|---|---|"]
-    for name, row in chip.profile.provenance().items():
-        why = f"{row['help']}; {row['why']}" if row["why"] else row["help"]
-        lines.append(f"| `{name}` | {getattr(chip.profile, name):g} | {row['unit']} | {row['source']} | {why} |")
-    for name, c in SPEC.items():
+    for config in (chip.profile, chip.profile.transfer):
+        for name, row in config.provenance().items():
+            why = f"{row['help']}; {row['why']}" if row["why"] else row["help"]
+            lines.append(f"| `{name}` | {getattr(config, name):g} | {row['unit']} | {row['source']} | {why} |")
+    targets = {f"target: {name}": target for name, target in TARGETS.items()}
+    for name, c in (SPEC | targets).items():
         lines.append(f"| {name.replace('_', ' ')} | {c.value:g} | {c.unit} | {c.source.value} | {c.note} |")
     return "\n".join(lines)
