@@ -63,6 +63,15 @@ class Config(BaseModel):
         """Return a validated copy with some fields changed."""
         return type(self)(**{**self.model_dump(), **changes})
 
+    def identity(self) -> dict[str, Any]:
+        """Return all that a result depends on, ready for JSON: part of the key under which it is kept."""
+        return self.model_dump(mode="json")
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults."""
+        fields = type(self).model_fields
+        return {name: value for name, value in self if value != fields[name].get_default(call_default_factory=True)}
+
     @classmethod
     def provenance(cls) -> dict[str, dict[str, str]]:
         """Return ``{field: {"unit", "source", "why", "help"}}`` for every declared quantity."""

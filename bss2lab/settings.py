@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
 from bss2lab.chip.limits import check_size
+from bss2lab.chip.profile import PROFILES, load_profile
 from bss2lab.config import Config, Source, quantity
 from bss2lab.errors import complain
 from bss2lab.kernels import Model
@@ -63,6 +64,13 @@ class TrainConfig(Config):
         "chip profile: calibrated, uncalibrated, published, ideal, or a JSON file",
         source=_ASSUMED,
         why="the paper's chip was calibrated",
+    )
+
+    sigma_d: float = quantity(
+        0.0, "decalibration: spread of each neuron's own targets (the paper: up to 0.5)", source=_PAPER, ge=0, le=1
+    )
+    detuned: Literal["tau", "threshold", "both"] = quantity(
+        "both", "what is decalibrated: time constants, thresholds, or both", source=_PAPER
     )
 
     n_hidden: int = quantity(246, "hidden neurons", source=_PAPER, ge=1, le=4096)
@@ -139,6 +147,9 @@ class TrainConfig(Config):
     def _check(self) -> TrainConfig:
         if self.mode in ("itl", "transfer"):
             check_size(N_INPUT, self.n_hidden, N_OUTPUT)
+        if self.sigma_d and not self.on_chip:
+            want = f"0 in mode {self.mode!r}, which has no chip"
+            raise ValueError(complain("sigma_d", expected=want, got=self.sigma_d, fix="use mode 'itl' or 'transfer'"))
         if self.limit and self.validation >= self.limit:
             want = f"validation below limit = {self.limit}"
             raise ValueError(complain("validation", expected=want, got=self.validation, fix="hold out fewer images"))
@@ -146,6 +157,14 @@ class TrainConfig(Config):
             want = "'cpu', 'cuda' or 'cuda:N'"
             raise ValueError(complain("device", expected=want, got=repr(self.device), fix="leave it at 'cpu'"))
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that a result depends on: not the threads, and a chip profile's content, not its file's name."""
+        fields = super().identity()
+        del fields["threads"]
+        if self.on_chip and self.profile not in PROFILES:
+            fields["profile"] = load_profile(self.profile).model_dump(mode="json")
+        return fields
 
     @property
     def duration_us(self) -> float:

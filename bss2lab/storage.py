@@ -35,6 +35,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise _unwritable(path, error) from error
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of a file left beside it. Only for whoever knows that nobody writes it now."""
+    for leftover in path.parent.glob(f".{path.name}.*.part"):
+        leftover.unlink(missing_ok=True)
+
+
 def check_writable(path: Path) -> None:
     """Find out before the work whether its result can be written; leaves everything as it was.
 

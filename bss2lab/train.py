@@ -88,6 +88,12 @@ def objective_of(config: TrainConfig) -> Objective:
     )
 
 
+def chip_of(config: TrainConfig) -> Chip:
+    """Return the chip that a configuration names, detuned if it says so (targets drawn from the chip's number)."""
+    chip = Chip(config.chip_seed, config.profile)
+    return chip.decalibrate(config.sigma_d, config.detuned, seed=config.chip_seed) if config.sigma_d else chip
+
+
 def encode(images: vision.ImageSet, config: TrainConfig, rotation_deg: Float64[ndarray, "n"] | None = None) -> Samples:
     """Reduce images to 16 × 16 pixels and encode them as spikes."""
     pixels = images.prepare(rotation_deg)
@@ -119,7 +125,7 @@ class Run:
     ) -> None:
         set_threads(config.threads)
         self.config, self.directory = config, directory
-        self.chip: Substrate | None = (chip or Chip(config.chip_seed, config.profile)) if config.on_chip else None
+        self.chip: Substrate | None = (chip or chip_of(config)) if config.on_chip else None
         self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip)
         self.epochs: list[Epoch] = []
         self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()

@@ -1,0 +1,162 @@
+"""The store of records: one file per job, written whole or not at all, checked when read.
+
+A store is a folder:
+
+- ``records/KEY.safetensors``: what a finished job gave back;
+- ``unfinished/KEY/``: a running job's own folder (its checkpoint), gone when the record is there;
+- ``locks/KEY.lock``: held by the process that works on the job, let go by the system when that process dies;
+- ``damaged/``: files that were no whole record, set aside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from filelock import FileLock, Timeout
+
+from bss2lab.errors import DataError, complain
+from bss2lab.kernels.jit import user_cache
+from bss2lab.results import versions
+from bss2lab.runner.job import Job, Record
+from bss2lab.storage import remove_leftovers, write_atomically
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+FORMAT = 1
+
+_DAMAGE = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a damaged file may raise."""
+
+
+def default_folder() -> Path:
+    """Return where records are kept unless another folder is named: the user's cache."""
+    return user_cache() / "studies"
+
+
+class DamagedRecord(DataError):
+    """A record's file is there, but is not what was written."""
+
+
+class Store:
+    """Records of finished jobs in one folder, shared by any number of processes.
+
+    Args:
+        folder: the folder; made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder).absolute()
+
+    def path(self, key: str) -> Path:
+        """Return where a job's record is kept."""
+        return self.folder / "records" / f"{key}.safetensors"
+
+    def scratch(self, key: str) -> Path:
+        """Return the folder of a job's unfinished business."""
+        return self.folder / "unfinished" / key
+
+    def read(self, key: str) -> Record | None:
+        """Return a record, or None if there is none.
+
+        Raises:
+            DamagedRecord: if the file is not what was written.
+        """
+        path = self.path(key)
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                header = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            body = json.loads(header["bss2lab"])
+            if header["sha256"] != _digest(header["bss2lab"], arrays):
+                raise ValueError("the checksum does not fit")
+            if body["format"] != FORMAT or body["key"] != key:
+                raise ValueError(f"format {body['format']}, key {body['key']}")
+            return Record(body["values"], arrays)
+        except FileNotFoundError:
+            return None
+        except _DAMAGE as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            fix = "it is set aside and computed again"
+            raise DamagedRecord(complain(str(path), expected="a whole record", got=reason, fix=fix)) from None
+
+    def write(self, job: Job, record: Record, seconds: float) -> None:
+        """Keep a record, with configuration and versions.
+
+        Raises:
+            OSError: naming the file, if it cannot be written.
+        """
+        key = job.key
+        body = {"format": FORMAT, "key": key, "kind": job.kind, "name": job.name, "values": record.values}
+        body |= {"config": job.config.model_dump(mode="json"), "versions": versions(), "seconds": round(seconds, 3)}
+        text = json.dumps(body, allow_nan=False, ensure_ascii=False)
+        arrays = {name: np.ascontiguousarray(array) for name, array in record.arrays.items()}
+        metadata = {"bss2lab": text, "sha256": _digest(text, arrays)}
+        write_atomically(self.path(key), safetensors.numpy.save(arrays, metadata=metadata))
+
+    def set_aside(self, key: str) -> Path:
+        """Move a damaged record out of the way; return where it is now."""
+        aside = self.folder / "damaged" / self.path(key).name
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        self.path(key).replace(aside)
+        return aside
+
+    def clean_up(self, key: str) -> None:
+        """Remove what a job needs no longer, once its record is there."""
+        shutil.rmtree(self.scratch(key), ignore_errors=True)
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Try to become the one process that works on a job. Yields whether it worked; never waits.
+
+        Raises:
+            OSError: if the folder cannot be written to.
+        """
+        lock = FileLock(self.folder / "locks" / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            remove_leftovers(self.path(key))
+            yield True
+            if self.path(key).exists():  # whoever still waits for this very file will find the record
+                Path(lock.lock_file).unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+    def stage(self, key: str) -> float:
+        """Return a number that grows whenever a job's unfinished business gets further (0: nothing there)."""
+        return max((entry.stat().st_mtime for entry in self.scratch(key).glob("*")), default=0.0)
+
+
+def _digest(text: str, arrays: dict[str, ndarray]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return everything but the arrays of a record's file: configuration, versions, values.
+
+    Raises:
+        DamagedRecord: if it is no record.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return json.loads((file.metadata() or {})["bss2lab"])
+    except _DAMAGE as error:
+        text = complain(str(path), expected="a record", got=error, fix="name a file below records/")
+        raise DamagedRecord(text) from None
