@@ -6,6 +6,7 @@ Accuracies: Cramer et al. 2022, table 1, in percent, mean and spread over initia
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bss2lab.config import Source
 from bss2lab.settings import TrainConfig
@@ -56,6 +57,27 @@ PRESETS: dict[str, TrainConfig] = {
         epochs=PAPER_EPOCHS, learning_rate=1.5e-3, lr_decay=0.97, loss_scale=10.0, rho_b=5e-4, rho_a=0.0, rho_w=0.1
     ),
 }
+
+_LONG = TrainConfig(epochs=PAPER_EPOCHS, learning_rate=2e-3, lr_decay=0.95, rho_b=0.01)
+_LONG_REGULARISED = TrainConfig(**{**_REGULARISED, "epochs": PAPER_EPOCHS, "lr_decay": 0.963}, rho_b=0.015)
+_SOFTWARE: dict[str, Any] = {"mode": "software", "rho_a": 0.0}
+_ANN: dict[str, Any] = {"mode": "ann", "learning_rate": 1e-3}
+
+FULL: dict[tuple[str, str, bool], TrainConfig] = {
+    ("mnist", "itl", False): _LONG,
+    ("mnist", "itl", True): _LONG_REGULARISED,
+    ("mnist", "software", False): _LONG.replace(**_SOFTWARE),
+    ("mnist", "software", True): _LONG_REGULARISED.replace(**_SOFTWARE, rho_b=0.005),
+    ("mnist", "ann", False): _LONG.replace(**_ANN),
+    ("mnist", "ann", True): _LONG_REGULARISED.replace(mode="ann"),
+    ("fashion", "itl", False): _LONG.replace(task="fashion"),
+    ("fashion", "software", False): _LONG.replace(task="fashion", **_SOFTWARE),
+    ("fashion", "ann", False): _LONG.replace(task="fashion", **_ANN),
+}
+"""The runs behind table 1 at full length: (task, mode, with dropout and rotation). Tuned on a validation split."""
+
+DROPOUT = _LONG.replace(dropout=0.4)
+"""The paper's 40 % dropout without rotation, for figure 4C."""
 
 
 def published(config: TrainConfig) -> Published | None:

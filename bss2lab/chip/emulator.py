@@ -165,7 +165,7 @@ class Emulator:
         return time_us.astype(np.float32), membranes
 
     def classify(
-        self, program: Program, spikes: Spikes, *, seed: int
+        self, program: Program, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None
     ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
         """Run every sample from rest; the output neuron with the highest sample above its baseline wins.
 
@@ -173,11 +173,12 @@ class Emulator:
             program: weights written to this chip.
             spikes: input.
             seed: seed of the trial-to-trial noise.
+            silenced: hidden neurons that must not fire, bool [hidden].
 
         Returns:
             Class decided for each sample, and its number of hidden spikes.
         """
-        return self._decide(program, spikes, seed, None, None)
+        return self._decide(program, spikes, seed, None, None, silenced)
 
     def infer(
         self,
@@ -215,7 +216,13 @@ class Emulator:
         return self._decide(program, spikes, seed, n_periods, reset_step)
 
     def _decide(
-        self, program: Program, spikes: Spikes, seed: int, n_periods: int | None, reset_step: int | None
+        self,
+        program: Program,
+        spikes: Spikes,
+        seed: int,
+        n_periods: int | None,
+        reset_step: int | None,
+        silenced: Bool[ndarray, "hidden"] | None = None,
     ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
         decisions, counts = np.empty(len(spikes), np.int64), np.empty(len(spikes), np.int64)
         first = FIRST_SAMPLE if reset_step is None else 1
@@ -223,7 +230,7 @@ class Emulator:
         for start in range(0, len(spikes), _READOUT_BATCH):
             part = slice(start, min(start + _READOUT_BATCH, len(spikes)))
             raw, counts[part] = self._emulate(
-                program, spikes, np.arange(part.start, part.stop), seed=seed, n_periods=n_periods,
+                program, spikes, np.arange(part.start, part.stop), seed=seed, silenced=silenced, n_periods=n_periods,
                 reset_step=reset_step, outputs_only=True,
             )  # fmt: skip
             outputs = raw.cadc[:, :, NEURONS - program.n_output :]
