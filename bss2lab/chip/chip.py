@@ -9,12 +9,16 @@ from bss2lab.chip import library
 from bss2lab.chip.calibrate import calibrate
 from bss2lab.chip.calibration import Calibration, Targets
 from bss2lab.chip.codes import Codes
+from bss2lab.chip.continuous import ContinuousRecording, Probe, run_continuously
 from bss2lab.chip.decalibrate import Detuning, check_request, detune
 from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.limits import check_seed
 from bss2lab.chip.measure import measure
 from bss2lab.chip.measurement import Measurement
 from bss2lab.chip.profile import ChipProfile, load_profile
+from bss2lab.chip.program import Program
+from bss2lab.chip.spec import SPEC
+from bss2lab.types import Spikes
 
 
 class Chip(Emulator):
@@ -70,6 +74,23 @@ class Chip(Emulator):
         chip = self.with_codes(calibration.codes)
         chip.calibration = calibration
         return chip
+
+    def run_continuously(
+        self,
+        program: Program,
+        spikes: Spikes,
+        *,
+        seed: int,
+        separation_us: float = SPEC["separation"].value,
+        reset_after_us: float | None = SPEC["reset_after"].value,
+        lead_us: float | None = None,
+        probe: Probe | None = None,
+    ) -> ContinuousRecording:
+        """Send one image every ``separation_us`` without a break; see ``chip.continuous`` for arguments and errors."""
+        return run_continuously(
+            self, program, spikes, seed=seed, separation_us=separation_us, reset_after_us=reset_after_us,
+            lead_us=lead_us, probe=probe,
+        )  # fmt: skip
 
     def measure(self, quantity: str, *, seed: int = 0) -> Measurement:
         """Measure one quantity of all neurons at the present codes; see ``chip.measure``.

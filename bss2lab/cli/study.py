@@ -1,66 +1,73 @@
-"""``bss2lab study``: the numbers behind a table or a panel, over several seeds."""
+"""``bss2lab study``: the numbers behind a panel or a table, over several seeds, on all cores or on a cluster."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from bss2lab.errors import InputError, complain
 from bss2lab.results import to_json
+from bss2lab.runner import Bar, Runner, default_folder, scheduler
 from bss2lab.storage import check_writable, write_atomically
 from bss2lab.studies import anatomy as anatomy_study
-from bss2lab.studies.accuracy import ROWS, accuracy, table, to_record
+from bss2lab.studies import results
+from bss2lab.studies.catalogue import STUDIES, study
 
 
 def add(commands: Any) -> None:
     """Add the sub-command."""
-    p = commands.add_parser("study", help="train over several seeds and print a table")
+    about = "; ".join(f"{name}: {one.title}" for name, one in STUDIES.items())
+    p = commands.add_parser("study", help="run a study of the paper and print its table")
     p.add_argument(
-        "name", choices=("accuracy", "anatomy"),
-        help="accuracy: the network in the loop and in software; anatomy: injected gradients against full knowledge",
+        "name", choices=(*STUDIES, "anatomy"), metavar="NAME",
+        help=f"{about}; anatomy: injected gradients against full knowledge",
     )  # fmt: skip
-    p.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 … N − 1 (default 3)")
-    p.add_argument("--rows", type=int, nargs="+", metavar="K", help=f"accuracy: rows to run, 1 … {len(ROWS)}")
-    p.add_argument("--store", type=Path, metavar="DIR", help="keep what is done here; a stopped study goes on")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
+    p.add_argument("--full", action="store_true", help="at full scale (the paper's), instead of a quick look")
+    p.add_argument("--seeds", type=int, metavar="N", help="seeds 0 … N − 1 (default: the study's own)")
+    where = p.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: one per core)")
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run on a Dask cluster: tcp://host:8786, or a scheduler file"
+    )
+    p.add_argument(
+        "--store", type=Path, metavar="DIR",
+        help="keep the record of every run here; a study that was stopped goes on (default: the user's cache)",
+    )  # fmt: skip
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
     p.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the study and print its table."""
-    if arguments.seeds < 1:
-        raise InputError(complain("--seeds", expected="at least 1", got=arguments.seeds, fix="the table uses 3"))
-    if arguments.rows and arguments.name != "accuracy":
-        raise InputError(complain("--rows", expected="study accuracy", got=arguments.name, fix="leave it out"))
-    numbers = arguments.rows or range(1, len(ROWS) + 1)
-    bad = [k for k in numbers if not 1 <= k <= len(ROWS)]
-    if bad:
-        raise InputError(complain("--rows", expected=f"1 … {len(ROWS)}", got=bad[0], fix="leave it out for all"))
+    if arguments.seeds is not None and arguments.seeds < 1:
+        raise InputError(complain("--seeds", expected="at least 1", got=arguments.seeds, fix="leave it out"))
     if arguments.json is not None:
         check_writable(arguments.json)
-    text, record = _anatomy(arguments) if arguments.name == "anatomy" else _accuracy(arguments, numbers)
+    text, record = _anatomy(arguments) if arguments.name == "anatomy" else _study(arguments)
     print(text)
     if arguments.json is not None:
         write_atomically(arguments.json, to_json(record).encode())
     return 0
 
 
-def _accuracy(arguments: argparse.Namespace, numbers: Sequence[int]) -> tuple[str, dict[str, Any]]:
-    outcomes = accuracy(
-        range(arguments.seeds), rows=[ROWS[k - 1] for k in numbers], store=arguments.store,
-        done=lambda row, seed, epoch: print(
-            f"{row.name}, seed {seed}: test {100 * epoch.held_out_accuracy:.2f} %", file=sys.stderr
-        ),
-    )  # fmt: skip
-    return table(outcomes), to_record(outcomes)
+def _study(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    chosen = study(arguments.name)
+    config = chosen.configuration(full=arguments.full, seeds=arguments.seeds)
+    with ExitStack() as stack:
+        executor = stack.enter_context(scheduler(arguments.scheduler)) if arguments.scheduler else None
+        bar = stack.enter_context(Bar())
+        store = arguments.store or default_folder()
+        runner = stack.enter_context(Runner(store, executor=executor, workers=arguments.workers, watch=bar))
+        result = chosen.run(config, runner)
+    return chosen.table(result), results.to_record(arguments.name, result)
 
 
 def _anatomy(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     result = anatomy_study.anatomy(
-        range(arguments.seeds), store=arguments.store,
+        range(arguments.seeds or 3), store=arguments.store,
         done=lambda p: print(
             f"{p.trained}, seed {p.seed}, σ_d {100 * p.sigma_d:.0f} %: cosine {p.injected.hidden.cosine:.3f} injected, "
             f"{p.alone.hidden.cosine:.3f} model alone", file=sys.stderr

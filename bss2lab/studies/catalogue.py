@@ -1,0 +1,98 @@
+"""All studies by name: what each runs quickly and at full scale, and how its result reads as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bss2lab.config import Config
+from bss2lab.errors import InputError, complain
+from bss2lab.runner import Runner
+from bss2lab.studies import fig3_latency, fig3_sparsity, fig3_training, fig4_robustness, fig4_silencing, tables
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study.
+
+    Attributes:
+        title: what it is about.
+        quick, full: configurations: for a first look (minutes), and for the result that the notebooks draw.
+        run: configuration and runner in, frozen result out.
+        table: the result as Markdown.
+        result: the result's type.
+    """
+
+    title: str
+    quick: Any
+    full: Any
+    run: Callable[[Any, Runner], Any]
+    table: Callable[[Any], str]
+    result: type
+
+    def configuration(self, *, full: bool, seeds: int | None = None) -> Any:
+        """Return what to run.
+
+        Args:
+            full: at full scale.
+            seeds: another number of initial conditions.
+
+        Raises:
+            InputError: if that number is out of range.
+        """
+        config = self.full if full else self.quick
+        return config if seeds is None else _with_seeds(config, seeds)
+
+
+STUDIES: dict[str, Study] = {
+    "fig3b": Study(
+        "training on the emulated chip: loss and accuracy over the epochs", fig3_training.QUICK,
+        fig3_training.TrainingConfig(), fig3_training.training, fig3_training.table, fig3_training.Training,
+    ),
+    "fig3c": Study(
+        "accuracy against the read-out interval: time to decision", fig3_latency.QUICK,
+        fig3_latency.LatencyConfig(), fig3_latency.latency, fig3_latency.table, fig3_latency.Latency,
+    ),
+    "fig3e": Study(
+        "accuracy against hidden spikes, sweeping the burst penalty", fig3_sparsity.QUICK,
+        fig3_sparsity.SparsityConfig(), fig3_sparsity.sparsity, fig3_sparsity.table, fig3_sparsity.Sparsity,
+    ),
+    "fig4b": Study(
+        "errors on detuned chips: in the loop, transferred, recalibrated", fig4_robustness.QUICK,
+        fig4_robustness.RobustnessConfig(), fig4_robustness.robustness, fig4_robustness.table,
+        fig4_robustness.Robustness,
+    ),
+    "fig4c": Study(
+        "errors with silenced hidden neurons, trained with and without dropout", fig4_silencing.QUICK,
+        fig4_silencing.SilencingConfig(), fig4_silencing.silencing, fig4_silencing.table, fig4_silencing.Silencing,
+    ),
+    "table1": Study(
+        "MNIST and Fashion-MNIST: emulated chip, software, ReLU network", tables.QUICK,
+        tables.TableConfig(), tables.table1, tables.table, tables.Table,
+    ),
+    "ablation": Study(
+        "the emulated chip without one of its non-idealities at a time", tables.QUICK_ABLATION,
+        tables.ABLATION, tables.ablation, tables.ablation_table, tables.Table,
+    ),
+}  # fmt: skip
+
+
+def study(name: str) -> Study:
+    """Return a study by name.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name not in STUDIES:
+        raise InputError(complain("study", expected=f"one of {', '.join(STUDIES)}", got=repr(name), fix="choose one"))
+    return STUDIES[name]
+
+
+def _with_seeds(config: Config, seeds: int) -> Config:
+    """Change the number of seeds, wherever the configuration keeps it."""
+    changes: dict[str, Any] = {"seeds": seeds} if "seeds" in type(config).model_fields else {}
+    for name, value in config:
+        if isinstance(value, Config) and "seeds" in type(value).model_fields:
+            changes[name] = value.replace(seeds=seeds)
+    return config.replace(**changes)
