@@ -9,7 +9,16 @@ from typing import Any
 from bss2lab.config import Config
 from bss2lab.errors import InputError, complain
 from bss2lab.runner import Runner
-from bss2lab.studies import fig3_latency, fig3_sparsity, fig3_training, fig4_robustness, fig4_silencing, tables
+from bss2lab.studies import (
+    fig3_continuous,
+    fig3_latency,
+    fig3_sparsity,
+    fig3_training,
+    fig4_robustness,
+    fig4_silencing,
+    table2,
+    tables,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,11 @@ STUDIES: dict[str, Study] = {
         "accuracy against the read-out interval: time to decision", fig3_latency.QUICK,
         fig3_latency.LatencyConfig(), fig3_latency.latency, fig3_latency.table, fig3_latency.Latency,
     ),
+    "fig3d": Study(
+        "an image every 11.8 µs in one uninterrupted run, with and without the artificial reset", fig3_continuous.QUICK,
+        fig3_continuous.ContinuousConfig(), fig3_continuous.continuous, fig3_continuous.table,
+        fig3_continuous.Continuous,
+    ),
     "fig3e": Study(
         "accuracy against hidden spikes, sweeping the burst penalty", fig3_sparsity.QUICK,
         fig3_sparsity.SparsityConfig(), fig3_sparsity.sparsity, fig3_sparsity.table, fig3_sparsity.Sparsity,
@@ -70,6 +84,10 @@ STUDIES: dict[str, Study] = {
     "table1": Study(
         "MNIST and Fashion-MNIST: emulated chip, software, ReLU network", tables.QUICK,
         tables.TableConfig(), tables.table1, tables.table, tables.Table,
+    ),
+    "table2": Study(
+        "accuracy, energy, throughput and latency beside other platforms", table2.QUICK,
+        table2.Table2Config(), table2.table2, table2.table, table2.Table2,
     ),
     "ablation": Study(
         "the emulated chip without one of its non-idealities at a time", tables.QUICK_ABLATION,
@@ -91,8 +109,7 @@ def study(name: str) -> Study:
 
 def _with_seeds(config: Config, seeds: int) -> Config:
     """Change the number of seeds, wherever the configuration keeps it."""
-    changes: dict[str, Any] = {"seeds": seeds} if "seeds" in type(config).model_fields else {}
-    for name, value in config:
-        if isinstance(value, Config) and "seeds" in type(value).model_fields:
-            changes[name] = value.replace(seeds=seeds)
+    changes: dict[str, Any] = {name: _with_seeds(value, seeds) for name, value in config if isinstance(value, Config)}
+    if "seeds" in type(config).model_fields:
+        changes["seeds"] = seeds
     return config.replace(**changes)

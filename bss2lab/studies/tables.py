@@ -50,11 +50,12 @@ class TableConfig(Config):
     seeds: int = quantity(5, "initial conditions, each on a chip of its own", source=Source.PAPER, ge=1, le=1000)
 
 
-def _ablation_rows(train: TrainConfig) -> tuple[Row, ...]:
+def ablation_rows(train: TrainConfig) -> tuple[Row, ...]:
+    """Return a run on the full chip, and on the chip that is spared one non-ideality at a time."""
     return tuple(Row(name=name, train=train.replace(profile=profile)) for name, profile in ABLATIONS.items())
 
 
-ABLATION = TableConfig(rows=_ablation_rows(PRESETS["default"]))
+ABLATION = TableConfig(rows=ablation_rows(PRESETS["default"]))
 QUICK = TableConfig(
     rows=tuple(
         _row("mnist", mode, False).replace(train=FULL["mnist", mode, False].replace(epochs=2, limit=6_000))
@@ -63,7 +64,7 @@ QUICK = TableConfig(
     seeds=1,
 )
 QUICK_ABLATION = TableConfig(
-    rows=_ablation_rows(PRESETS["default"].replace(epochs=2, limit=6_000, lr_decay=0.6)), seeds=1
+    rows=ablation_rows(PRESETS["default"].replace(epochs=2, limit=6_000, lr_decay=0.6)), seeds=1
 )
 
 

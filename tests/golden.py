@@ -1,0 +1,115 @@
+"""Golden slices: every study in miniature, and what came out of it with the present numerics version.
+
+``python tests/golden.py`` writes ``tests/golden.json`` anew. It refuses to replace numbers that moved while
+``NUMERICS`` did not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bss2lab.presets import FULL
+from bss2lab.runner import Runner
+from bss2lab.settings import TrainConfig
+from bss2lab.studies import (
+    fig3_continuous,
+    fig3_latency,
+    fig3_sparsity,
+    fig3_training,
+    fig4_robustness,
+    fig4_silencing,
+    table2,
+    tables,
+)
+from bss2lab.studies.catalogue import STUDIES
+from bss2lab.studies.results import to_record
+from bss2lab.version import NUMERICS
+
+FILE = Path(__file__).parent / "golden.json"
+
+SMALL: dict[str, Any] = {
+    "limit": 400,
+    "n_hidden": 40,
+    "epochs": 6,
+    "batch_size": 40,
+    "threads": 1,
+    "learning_rate": 5e-3,
+    "lr_decay": 0.9,
+}
+ITL = TrainConfig(**SMALL, rho_b=5e-4)
+SOFTWARE = ITL.replace(mode="software")
+TRAINING = fig3_training.TrainingConfig(train=ITL, seeds=2)
+CONTINUOUS = fig3_continuous.ContinuousConfig(training=TRAINING, separation_us=(11.8, 50.0))
+LATENCY = fig3_latency.LatencyConfig(training=TRAINING, phases=2)
+
+SLICES: dict[str, Any] = {
+    "fig3b": TRAINING,
+    "fig3c": LATENCY,
+    "fig3d": CONTINUOUS,
+    "fig3e": fig3_sparsity.SparsityConfig(train=ITL, rho_b=(5e-4, 0.5), seeds=1),
+    "fig4b": fig4_robustness.RobustnessConfig(
+        itl=ITL, software=SOFTWARE, sigma_d=(0.0, 0.5), which=("tau", "both"), seeds=1
+    ),
+    "fig4c": fig4_silencing.SilencingConfig(
+        without=ITL, dropout=ITL.replace(dropout=0.4), fractions=(0.0, 0.3), draws=2, seeds=1
+    ),
+    "table1": tables.TableConfig(
+        rows=tuple(
+            tables.Row(name=f"{task} {mode} {regularised}", train=config.replace(**SMALL, rho_b=5e-4))
+            for (task, mode, regularised), config in FULL.items()
+            if task == "mnist"
+        ),
+        seeds=1,
+    ),
+    "table2": table2.Table2Config(continuous=CONTINUOUS, latency=LATENCY),
+    "ablation": tables.TableConfig(rows=tables.ablation_rows(ITL), seeds=1),
+}
+
+
+def compute(name: str, store: Path | None) -> Any:
+    """Run one slice, on one thread of this process."""
+    with ThreadPoolExecutor(1) as executor, Runner(store, executor=executor) as runner:
+        return STUDIES[name].run(SLICES[name], runner)
+
+
+def numbers(name: str, result: Any) -> dict[str, float]:
+    """Return every number of a result by its place, but for times of the clock and what was asked for."""
+    return dict(_leaves("", to_record(name, result)["result"]))
+
+
+def _leaves(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in ("config", "row", "seconds"):
+                yield from _leaves(f"{place}/{key}", inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves(f"{place}/{index}", inner)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield place, value
+
+
+def main() -> int:
+    """Write the file."""
+    found = {name: numbers(name, compute(name, None)) for name in SLICES}
+    machine = to_record("golden", TRAINING)["machine"]["processor"]
+    if FILE.exists():
+        old = json.loads(FILE.read_text(encoding="utf-8"))
+        moved = [name for name in found if name in old["slices"] and old["slices"][name] != found[name]]
+        if moved and old["numerics"] == NUMERICS and old["processor"] == machine:
+            print(
+                f"{', '.join(moved)}: moved, but NUMERICS is still {NUMERICS}: raise it, and say why in the changelog"
+            )
+            return 1
+    record = {"numerics": NUMERICS, "processor": machine, "slices": found}
+    FILE.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

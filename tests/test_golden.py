@@ -1,0 +1,54 @@
+"""Every study in miniature gives the numbers that it gave before, or the numerics version says that they moved."""
+
+import json
+import re
+from pathlib import Path
+
+import golden
+import pytest
+
+from bss2lab.studies.catalogue import STUDIES
+from bss2lab.studies.results import to_record
+from bss2lab.version import NUMERICS
+
+ROOT = Path(__file__).parents[1]
+KEPT = json.loads(golden.FILE.read_text(encoding="utf-8"))
+ADVICE = "numbers moved: raise NUMERICS, say why in the changelog, and run `python tests/golden.py`"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Slices share their trainings."""
+    return tmp_path_factory.mktemp("store")
+
+
+def test_every_study_has_its_slice():
+    assert set(golden.SLICES) == set(STUDIES) == set(KEPT["slices"])
+
+
+def test_the_slices_were_made_with_this_numerics_version_and_the_changelog_knows_it():
+    assert KEPT["numerics"] == NUMERICS, "run `python tests/golden.py`"
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    heading = text.index("### Numerics")
+    versions = re.findall(r"^- Version (\d+)", text[heading:], flags=re.MULTILINE)
+    assert str(NUMERICS) in versions
+
+
+@pytest.mark.parametrize("name", golden.SLICES)
+def test_gives_the_numbers_that_it_gave_before(name, store):
+    result = golden.compute(name, store)
+    found, kept = golden.numbers(name, result), KEPT["slices"][name]
+    assert set(found) == set(kept), ADVICE
+    same_machine = to_record(name, result)["machine"]["processor"] == KEPT["processor"]
+    # Another processor sums in another order: decisions near a tie and weights near a rounding edge differ.
+    near = {"rel": 1e-6, "abs": 1e-9} if same_machine else {"rel": 0.05, "abs": 0.03}
+    moved = {
+        place: (kept[place], value) for place, value in found.items() if value != pytest.approx(kept[place], **near)
+    }
+    assert not moved, f"{ADVICE}\n{moved}"
+
+
+def test_a_moved_number_is_noticed():
+    found = golden.numbers("fig3b", golden.compute("fig3b", None))
+    place = next(place for place in found if place.endswith("/loss"))
+    assert found[place] * 1.0001 != pytest.approx(KEPT["slices"]["fig3b"][place], rel=1e-6, abs=1e-9)
