@@ -129,11 +129,6 @@ def test_the_command_writes_what_the_study_found(result, tmp_path, monkeypatch, 
     assert capsys.readouterr().out.strip() == anatomy.table(result)
 
 
-def test_the_command_has_rows_for_the_accuracy_study_alone(capsys):
-    assert main(["study", "anatomy", "--rows", "1"]) != 0
-    assert "--rows: expected study accuracy" in capsys.readouterr().err
-
-
 def test_every_number_of_a_point_is_finite(result):
     """JSON holds nothing else."""
     for point in result.points:

@@ -13,17 +13,23 @@ from bss2lab.results import to_json
 from bss2lab.runner import Bar, Runner, default_folder, scheduler
 from bss2lab.storage import check_writable, write_atomically
 from bss2lab.studies import anatomy as anatomy_study
-from bss2lab.studies import results
+from bss2lab.studies import fig4, results
 from bss2lab.studies.catalogue import STUDIES, study
+
+_OTHERS = {
+    "fig4a": "detuned neurons, measured (one chip)",
+    "anatomy": "injected gradients against full knowledge (one after the other, here)",
+}
+"""Studies that are no batch of jobs."""
 
 
 def add(commands: Any) -> None:
     """Add the sub-command."""
-    about = "; ".join(f"{name}: {one.title}" for name, one in STUDIES.items())
+    titles = {name: one.title for name, one in STUDIES.items()} | _OTHERS
+    about = "; ".join(f"{name}: {titles[name]}" for name in sorted(titles))
     p = commands.add_parser("study", help="run a study of the paper and print its table")
     p.add_argument(
-        "name", choices=(*STUDIES, "anatomy"), metavar="NAME",
-        help=f"{about}; anatomy: injected gradients against full knowledge",
+        "name", choices=sorted(titles), metavar="NAME", help=about,
     )  # fmt: skip
     p.add_argument("--full", action="store_true", help="at full scale (the paper's), instead of a quick look")
     p.add_argument("--seeds", type=int, metavar="N", help="seeds 0 … N − 1 (default: the study's own)")
@@ -46,7 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(complain("--seeds", expected="at least 1", got=arguments.seeds, fix="leave it out"))
     if arguments.json is not None:
         check_writable(arguments.json)
-    text, record = _anatomy(arguments) if arguments.name == "anatomy" else _study(arguments)
+    if arguments.name in _OTHERS:
+        _refuse(arguments, ("full", "workers", "scheduler") + (("seeds", "store") if arguments.name == "fig4a" else ()))
+    do = {"anatomy": _anatomy, "fig4a": _detuning}.get(arguments.name, _study)
+    text, record = do(arguments)
     print(text)
     if arguments.json is not None:
         write_atomically(arguments.json, to_json(record).encode())
@@ -61,8 +70,25 @@ def _study(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         bar = stack.enter_context(Bar())
         store = arguments.store or default_folder()
         runner = stack.enter_context(Runner(store, executor=executor, workers=arguments.workers, watch=bar))
-        result = chosen.run(config, runner)
+        try:
+            result = chosen.run(config, runner)
+        except KeyboardInterrupt:
+            print(f"\nstopped; finished runs are kept in {store}: the same command goes on", file=sys.stderr)
+            raise
     return chosen.table(result), results.to_record(arguments.name, result)
+
+
+def _refuse(arguments: argparse.Namespace, options: tuple[str, ...]) -> None:
+    for option in options:
+        if getattr(arguments, option) not in (None, False):
+            want = f"a study other than {arguments.name}, which runs here, in one size"
+            fix = "leave it out"
+            raise InputError(complain(f"--{option}", expected=want, got=getattr(arguments, option), fix=fix))
+
+
+def _detuning(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    result = fig4.detuning()
+    return fig4.table(result), fig4.to_record(result)
 
 
 def _anatomy(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
