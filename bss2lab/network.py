@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from bss2lab import dynamics, quantize
+from bss2lab.chip import Emulator
 from bss2lab.dynamics import THRESHOLD
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import Traces
-from bss2lab.types import Recording, Weights
+from bss2lab.types import Recording, Substrate, Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -40,11 +41,16 @@ def initial_weights(
     return Weights(clamped.astype(np.float32), output.astype(np.float32))
 
 
-def chip_weights(weights: Weights) -> tuple[Weights, float]:
-    """Round model weights to what the chip holds.
+def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[Weights, float]:
+    """Bring model weights to what the chip holds: integers, unless it is an emulated chip that does not round.
+
+    Args:
+        weights: model weights.
+        substrate: where they are to be written; None: on any chip that rounds them.
 
     Returns:
-        Integer weights, and the scale that the output layer was written with.
+        Weights as the chip holds them (int8, or float32 if ``ChipProfile.rounds_weights`` is off), and the scale
+        that the output layer was written with.
 
     Raises:
         InputError: if a weight is NaN or infinite.
@@ -55,8 +61,9 @@ def chip_weights(weights: Weights) -> tuple[Weights, float]:
             fix = "training diverged: lower the learning rate"
             raise InputError(complain(f"{layer} weights", expected="finite numbers", got=f"{bad} not", fix=fix))
     scale = quantize.output_scale(float(np.abs(weights.output).max(initial=0.0)))
-    hidden = quantize.quantize_weights(weights.hidden, quantize.HIDDEN_SCALE)
-    return Weights(hidden, quantize.quantize_weights(weights.output, scale)), scale
+    rounds = not isinstance(substrate, Emulator) or substrate.profile.rounds_weights
+    held = quantize.quantize_weights if rounds else quantize.clip_weights
+    return Weights(held(weights.hidden, quantize.HIDDEN_SCALE), held(weights.output, scale)), scale
 
 
 def traces_of(recording: Recording, output_scale: float) -> Traces:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int8
+    from jaxtyping import Float, Float32, Int8
     from numpy import ndarray
 
 WEIGHT_MAX = 63
@@ -29,9 +29,18 @@ CADC_MV_PER_LSB = 1200.0 / 256
 """Millivolts per CADC step: 1.2 V over 8 bit [authors' code]."""
 
 
+def _clip(weights: Float[ndarray, "i n"], scale: float) -> Float[ndarray, "i n"]:
+    return np.clip(np.asarray(weights) * scale, -WEIGHT_MAX, WEIGHT_MAX)
+
+
 def quantize_weights(weights: Float[ndarray, "i n"], scale: float) -> Int8[ndarray, "i n"]:
     """w_int = round(clip(scale · w, ±63)), the integers written to the signed synapse pairs."""
-    return np.rint(np.clip(np.asarray(weights) * scale, -WEIGHT_MAX, WEIGHT_MAX)).astype(np.int8)
+    return np.rint(_clip(weights, scale)).astype(np.int8)
+
+
+def clip_weights(weights: Float[ndarray, "i n"], scale: float) -> Float32[ndarray, "i n"]:
+    """clip(scale · w, ±63): what synapses would be given that hold real numbers, as those of no real chip do."""
+    return _clip(weights, scale).astype(np.float32)
 
 
 def output_scale(largest: float) -> float:

@@ -61,7 +61,7 @@ class TrainConfig(Config):
     )
     profile: str = quantity(
         "calibrated",
-        "chip profile: calibrated, uncalibrated, published, ideal, or a JSON file",
+        f"chip profile: {', '.join(PROFILES)}, or a JSON file",
         source=_ASSUMED,
         why="the paper's chip was calibrated",
     )

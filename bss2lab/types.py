@@ -15,7 +15,7 @@ import numpy as np
 from bss2lab.errors import InputError, complain
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Float32, Int, Int16, Int64, UInt8
+    from jaxtyping import Bool, Float, Float32, Int, Int16, Int64, Real, UInt8
     from numpy import ndarray
 
 
@@ -23,7 +23,7 @@ class Weights(NamedTuple):
     """Weights of a feed-forward network, one array per layer, indexed [source row, target neuron].
 
     On the model side the entries are floats in units of the threshold; on a substrate they are the integers
-    −63 … 63 of the signed synapse pairs.
+    −63 … 63 of the signed synapse pairs (real numbers on an emulated chip that does not round them).
     """
 
     hidden: ndarray
@@ -190,6 +190,8 @@ def _check_events(b: int, t: ndarray, u: ndarray, n_units: int, duration_us: flo
 class Recording:
     """What a substrate gives back: CADC samples of every membrane, and spikes with time stamps.
 
+    Samples are uint8; float32 from an emulated chip whose ADC does not round.
+
     Attributes:
         hidden_lsb: CADC samples of the hidden neurons, shape [batch, time, hidden].
         output_lsb: CADC samples of the output neurons, shape [batch, time, output].
@@ -199,10 +201,10 @@ class Recording:
         hidden_spikes: the same spikes as events, with time stamps at the substrate's resolution.
     """
 
-    hidden_lsb: UInt8[ndarray, "b t n"]
-    output_lsb: UInt8[ndarray, "b t n"]
-    hidden_baseline_lsb: UInt8[ndarray, "b n"]
-    output_baseline_lsb: UInt8[ndarray, "b n"]
+    hidden_lsb: Real[ndarray, "b t n"]
+    output_lsb: Real[ndarray, "b t n"]
+    hidden_baseline_lsb: Real[ndarray, "b n"]
+    output_baseline_lsb: Real[ndarray, "b n"]
     hidden_fired: UInt8[ndarray, "b t n"]
     hidden_spikes: Spikes
 
@@ -216,7 +218,7 @@ class Substrate(Protocol):
         """Run every sample from rest with integer weights and record it.
 
         Args:
-            weights: int8 arrays [input, hidden] and [hidden, output] in −63 … 63.
+            weights: int8 arrays [input, hidden] and [hidden, output] in −63 … 63 (see ``network.chip_weights``).
             spikes: input spike trains.
             seed: seed of the trial-to-trial noise (mismatch belongs to the substrate, not to the run).
             silenced: hidden neurons that must not fire.

@@ -70,11 +70,42 @@ def fresh(monkeypatch, tmp_path):
     return made
 
 
-@pytest.mark.parametrize("change", [{"membrane_noise_mv": 0.0, "cadc_noise_lsb": 0.0}, {"substeps": 8}, {"name": "x"}])
-def test_noise_and_the_fine_step_do_not_change_which_calibration_a_chip_has(fresh, change):
+NOT_OF_THE_CIRCUITS = [
+    {"membrane_noise_mv": 0.0, "cadc_noise_lsb": 0.0},
+    {"substeps": 8},
+    {"name": "x"},
+    {"rounds_weights": False},
+    {"rounds_cadc": False},
+]
+
+
+@pytest.mark.parametrize("change", NOT_OF_THE_CIRCUITS)
+def test_noise_rounding_and_the_fine_step_do_not_change_which_calibration_a_chip_has(fresh, change):
     chip = Chip(4, ChipProfile().replace(**change))
     assert fresh == []
     assert chip.codes.same_as(Calibration.load(library.shipped_path(4)).codes)
+
+
+@pytest.mark.parametrize("change", NOT_OF_THE_CIRCUITS)
+@pytest.mark.parametrize("first", ["default", "changed"])
+def test_nor_that_of_a_chip_that_is_calibrated_anew(fresh, change, first):
+    """Whichever of the two is met first: the calibration is made on the default chip, noise and rounding on."""
+    profiles = [ChipProfile(), ChipProfile().replace(**change)]
+    made = [Chip(UNSHIPPED, profile).calibration for profile in (profiles if first == "default" else profiles[::-1])]
+    assert fresh == [UNSHIPPED]
+    assert made[0] is made[1]
+    assert made[0].profile == ChipProfile().replace(calibrated=False)
+    library.forget()  # as in another process
+    assert all(Chip(UNSHIPPED, p).codes.same_as(made[0].codes) for p in profiles)
+    assert fresh == [UNSHIPPED]
+
+
+def test_other_circuits_are_calibrated_with_an_adc_that_rounds(fresh):
+    mine = ChipProfile(leak_sd_mv=72.0, membrane_noise_mv=1.0)
+    chip = Chip(4, mine.replace(rounds_cadc=False, rounds_weights=False))
+    assert chip.calibration.profile == mine.replace(calibrated=False)
+    assert Chip(4, mine).calibration is chip.calibration
+    assert fresh == [4]
 
 
 @pytest.mark.parametrize("change", [{"leak_sd_mv": 72.0}, {"psp_gain_cv": 0.1}, {"tau_mem_us": 6.5}])
@@ -85,7 +116,7 @@ def test_other_circuits_are_calibrated_anew(fresh, change):
     chip.calibration.check_fits(4, chip.profile)
 
 
-@pytest.mark.parametrize("name", [name for name in PROFILES if name != "calibrated"])
+@pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if not profile.calibrated])
 def test_other_profiles_have_equal_codes_and_no_calibration(fresh, name):
     chip = Chip(4, name)
     assert chip.calibration is None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bss2lab.chip import Chip
+from bss2lab.chip import PROFILES, Chip
 from bss2lab.chip.limits import check_size
 from bss2lab.errors import InputError
 from bss2lab.types import Spikes, Weights
@@ -52,6 +52,34 @@ def test_weights_that_no_synapse_holds(chip, layer, value, dtype, words):
             attempt()
         for word in [f"{layer} weights:", *words]:
             assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("layer", ["hidden", "output"])
+@pytest.mark.parametrize(
+    ("value", "dtype", "words"),
+    [
+        (63.001, np.float32, ["expected −63 … 63", "got 0.0 … 63.0", "clip_weights(w, scale)"]),
+        (-64, np.int8, ["expected −63 … 63", "got -64 … 0"]),
+        (np.nan, np.float32, ["expected finite real numbers", "got 1 NaN or infinite", "check training"]),
+        (True, np.bool_, ["expected real numbers", "got bool", "clip_weights(w, scale)"]),
+        (1j, np.complex128, ["expected real numbers", "got complex128"]),
+    ],
+)
+def test_weights_that_no_synapse_holds_even_without_rounding(layer, value, dtype, words):
+    chip = Chip(0, PROFILES["ideal"].replace(rounds_weights=False))
+    with pytest.raises(InputError) as caught:
+        chip.write(changed(layer, value, dtype))
+    for word in [f"{layer} weights:", *words]:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8, np.int64])
+def test_real_numbers_up_to_63_are_held_without_rounding(dtype):
+    chip = Chip(0, PROFILES["ideal"].replace(rounds_weights=False))
+    assert chip.write(changed("hidden", 63, dtype)).input_rows[2, 1] == pytest.approx(63 * 2.58 / 2.4)
+    assert chip.write(changed("output", -63, dtype)).routed_rows[2, 254] == pytest.approx(-63 * 2.58 / 2.4)
+    if np.issubdtype(dtype, np.floating):
+        assert chip.write(changed("hidden", 10.5, dtype)).input_rows[2, 1] == pytest.approx(10.5 * 2.58 / 2.4)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64, np.uint8])

@@ -1,4 +1,4 @@
-"""Chip profiles: the four that come with the package, JSON files of one's own, and what is refused."""
+"""Chip profiles: those that come with the package, JSON files of one's own, and what is refused."""
 
 import json
 
@@ -7,16 +7,20 @@ import pytest
 
 from bss2lab import dynamics
 from bss2lab.chip import PROFILES, Chip, ChipProfile, load_profile
+from bss2lab.chip.profile import NOT_CIRCUITS
 from bss2lab.chip.transfer import Transfer
 from bss2lab.errors import InputError
 from bss2lab.quantize import CADC_MV_PER_LSB
 
+LESS_ONE = ("no-mismatch", "no-noise", "no-weight-rounding", "no-cadc-rounding")
+"""The default chip less one of its limits each; see also ``test_chip_ablation``."""
 
-def test_four_profiles_come_with_the_package():
-    assert set(PROFILES) == {"calibrated", "uncalibrated", "published", "ideal"}
+
+def test_these_profiles_come_with_the_package():
+    assert tuple(PROFILES) == ("calibrated", "uncalibrated", "published", "ideal", *LESS_ONE)
     assert all(profile.name == name for name, profile in PROFILES.items())
     assert ChipProfile() == PROFILES["calibrated"] == Chip().profile
-    assert {name for name, profile in PROFILES.items() if profile.calibrated} == {"calibrated"}
+    assert {name for name, profile in PROFILES.items() if profile.calibrated} == {"calibrated", *LESS_ONE[1:]}
     assert not any(profile.measured for profile in PROFILES.values())
 
 
@@ -56,17 +60,33 @@ def test_profiles_differ_in_their_spread_alone():
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": "other"}, {"calibrated": False}, {"membrane_noise_mv": 0.0}, {"cadc_noise_lsb": 0.5}, {"substeps": 8}],
-)
-def test_names_codes_noise_and_the_fine_step_are_no_part_of_the_circuits(change):
+    [
+        {"name": "other"}, {"calibrated": False}, {"membrane_noise_mv": 0.0}, {"cadc_noise_lsb": 0.5}, {"substeps": 8},
+        {"rounds_weights": False}, {"rounds_cadc": False},
+    ],
+)  # fmt: skip
+def test_names_codes_noise_rounding_and_the_fine_step_are_no_part_of_the_circuits(change):
+    assert set(change) <= set(NOT_CIRCUITS)
     assert ChipProfile().replace(**change).circuits_digest() == ChipProfile().circuits_digest()
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("calibrated", "ff96bd78394dbf35"),
+        ("uncalibrated", "ff96bd78394dbf35"),
+        ("published", "5f8beffe2d0abd47"),
+        ("ideal", "846c95de5e0b39de"),
+    ],
+)
+def test_golden_digests(name, digest):
+    """Whatever moves one of them makes saved calibrations useless."""
+    assert PROFILES[name].circuits_digest() == digest
 
 
 def test_everything_else_is_part_of_the_circuits():
     default, digests = ChipProfile(), {ChipProfile().circuits_digest()}
-    numbers = set(ChipProfile.model_fields) - {
-        "name", "calibrated", "measured", "transfer", "membrane_noise_mv", "cadc_noise_lsb", "substeps",
-    }  # fmt: skip
+    numbers = set(ChipProfile.model_fields) - {"measured", "transfer", *NOT_CIRCUITS}
     for name in numbers:
         digests.add(default.replace(**{name: getattr(default, name) * 1.01 + 0.01}).circuits_digest())
     for name in Transfer.model_fields:
@@ -150,5 +170,10 @@ def test_files_that_are_not_text_or_not_there_are_refused(tmp_path):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(InputError) as caught:
         Chip(0, "idael")
-    for word in ["profile: expected one of calibrated, uncalibrated, published, ideal or a .json file", "got 'idael'"]:
+    for word in [
+        *PROFILES,
+        "or a .json file",
+        "profile: expected one of calibrated, uncalibrated, published, ideal, no-mismatch, no-noise",
+        "got 'idael'",
+    ]:
         assert word in str(caught.value)

@@ -22,6 +22,7 @@ from bss2lab.network import chip_weights
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import TrainConfig
 
+LESS_ONE = ("no-mismatch", "no-noise", "no-weight-rounding", "no-cadc-rounding")
 N_HIDDEN = 37
 RATE = 1.5e-3
 EVERYTHING = Objective(MaxOverTime(10.0), BurstPenalty(0.05), ReadoutPenalty(0.1), WeightPenalty(0.5))
@@ -50,8 +51,8 @@ def config(mode):
     return TrainConfig(mode=mode, n_hidden=N_HIDDEN, seed=3)
 
 
-def chip_for(mode):
-    return Chip(2) if mode == "itl" else None
+def chip_for(mode, profile="calibrated"):
+    return Chip(2, profile) if mode == "itl" else None
 
 
 def lively_weights(seed=0):
@@ -70,8 +71,8 @@ def set_weights(learner, w_hidden, w_output):
         learner.restore(learner.state() | {"w_hidden": w_hidden, "w_output": w_output})
 
 
-def pair(mode, objective=EVERYTHING):
-    learners = [kind(config(mode), objective, chip_for(mode)) for kind in (FusedLearner, AutogradLearner)]
+def pair(mode, objective=EVERYTHING, profile="calibrated"):
+    learners = [kind(config(mode), objective, chip_for(mode, profile)) for kind in (FusedLearner, AutogradLearner)]
     for learner in learners:
         set_weights(learner, *lively_weights())
     return learners
@@ -149,6 +150,18 @@ def test_steps_in_the_loop_stay_together(dropout):
         assert_same_weights(fused, oracle, 5e-3)
 
 
+@pytest.mark.parametrize("profile", LESS_ONE)
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_steps_on_a_chip_less_one_of_its_limits_stay_together(profile, dropout):
+    fused, oracle = pair("itl", profile=profile)
+    for k, alive in enumerate(masks(dropout, 4)):
+        set_weights(fused, *oracle.weights())
+        assert_same_batch(step(fused, alive, k), step(oracle, alive, k))
+        if k == 0:
+            assert_same_gradients(fused, oracle)
+        assert_same_weights(fused, oracle, 5e-3)
+
+
 @pytest.mark.parametrize("mode", ["software", "itl"])
 def test_hidden_weights_are_clamped_to_the_synapses(mode):
     fused, oracle = pair(mode)
@@ -206,9 +219,12 @@ def test_training_lowers_the_loss():
     assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
 
 
-@pytest.mark.parametrize("mode", ["software", "itl", "transfer"])
-def test_evaluation_agrees(mode):
-    chip = None if mode == "software" else Chip(2)
+@pytest.mark.parametrize(
+    ("mode", "profile"),
+    [("software", None), ("itl", "calibrated"), ("transfer", "calibrated"), *(("itl", name) for name in LESS_ONE)],
+)
+def test_evaluation_agrees(mode, profile):
+    chip = None if profile is None else Chip(2, profile)
     fused, oracle = (kind(config(mode), EVERYTHING, chip) for kind in (FusedLearner, AutogradLearner))
     for learner in (fused, oracle):
         set_weights(learner, *lively_weights())

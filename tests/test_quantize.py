@@ -20,6 +20,15 @@ def test_weights_are_the_nearest_integers_that_the_synapses_hold(w, scale):
         assert abs(got - exact) <= abs(near - exact) + 1e-4
 
 
+@given(weights, st.floats(1, 250))
+def test_weights_that_are_not_rounded_are_what_is_rounded(w, scale):
+    held = quantize.clip_weights(w, scale)
+    assert held.dtype == np.float32
+    np.testing.assert_array_equal(np.rint(held), quantize.quantize_weights(w, scale))
+    assert np.abs(held).max() <= 63
+    np.testing.assert_allclose(held, np.clip(w * np.float64(scale), -63, 63), rtol=1e-6, atol=1e-30)
+
+
 def test_golden_weights():
     w = np.array([[0.0, 1 / 240, -1 / 240, 0.1, -0.1, 0.2625, -0.2625, 1.0, -1.0]])
     assert quantize.quantize_weights(w, 240.0).tolist() == [[0, 1, -1, 24, -24, 63, -63, 63, -63]]

@@ -24,7 +24,7 @@ def images_per_second(*, rounds: int) -> dict[str, float]:
     run = Run(config, Data(vision.load("mnist", "train").take(config.limit), test.take(500)))
     list(run.fit())
     chip = Chip(config.chip_seed, config.profile)
-    program = chip.write(chip_weights(run.learner.weights())[0])
+    program = chip.write(chip_weights(run.learner.weights(), chip)[0])
     samples = encode(test, config)
     chip.infer(program, samples.spikes, seed=0)
     seconds = []

@@ -85,7 +85,8 @@ class Emulator:
         """Run every sample from rest and record it (samples are far enough apart not to meet).
 
         Args:
-            weights: integers −63 … 63, hidden [input, hidden] and output [hidden, output].
+            weights: integers −63 … 63, hidden [input, hidden] and output [hidden, output]; on a chip that does not
+                round them, any numbers in that range.
             spikes: input spike trains of at most 256 units.
             seed: seed of the trial-to-trial noise.
             silenced: hidden neurons that must not fire, bool [hidden].
@@ -116,10 +117,11 @@ class Emulator:
         """Write weights to the synapses; refuses what the chip cannot hold.
 
         Raises:
-            InputError: non-integer weights, weights beyond ±63, more inputs or neurons than the chip has.
+            InputError: weights beyond ±63, non-integers on a chip that rounds, more inputs or neurons than there are.
         """
-        check_weights(weights)
-        hidden, output = (np.ascontiguousarray(w, dtype=np.int8) for w in weights)
+        rounds = self.profile.rounds_weights
+        check_weights(weights, integers=rounds)
+        hidden, output = (np.ascontiguousarray(w, dtype=np.int8 if rounds else np.float32) for w in weights)
         program = Program(
             hidden.shape[0], hidden.shape[1], output.shape[1],
             np.zeros((NEURONS, NEURONS), np.float32), np.zeros((NEURONS, NEURONS), np.float32),
@@ -234,7 +236,7 @@ class Emulator:
                 reset_step=reset_step, outputs_only=True,
             )  # fmt: skip
             outputs = raw.cadc[:, :, NEURONS - program.n_output :]
-            peak = outputs[:, first:last].max(axis=1).astype(np.int16)
+            peak = outputs[:, first:last].max(axis=1).astype(np.promote_types(outputs.dtype, np.int16))
             decisions[part] = (peak - outputs[:, 0]).argmax(axis=1)
         return decisions, counts
 
@@ -282,7 +284,9 @@ class Emulator:
         if silenced is not None:
             mask = check_silenced(silenced, program.n_hidden)
             parameters[analog.THRESHOLD, : program.n_hidden][mask] = NEVER_MV
-        cadc = np.empty((batch, periods + 1, NEURONS), np.uint8)
+        shape, rounds = (batch, periods + 1, NEURONS), self.profile.rounds_cadc
+        cadc = np.empty(shape if rounds else (0, 0, NEURONS), np.uint8)
+        exact = None if rounds else np.empty(shape, np.float32)
         fired = np.empty((0 if outputs_only else batch, periods + 1, NEURONS), np.uint8)
         counts = np.empty(batch, np.int64)
         event_time, event_unit = events or (np.empty((batch, 0), np.float32), np.empty((batch, 0), np.int16))
@@ -292,11 +296,11 @@ class Emulator:
             parameters.ravel(), bend, np.float32(self._start_us), np.float32(self.profile.cadc_period_us / substeps),
             periods, substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
             outputs_only and program.n_output <= NEURONS - analog.TAIL,
-            cadc, fired, event_time, event_unit, counts,
+            cadc, exact, fired, event_time, event_unit, counts,
             np.empty((0, 0, NEURONS), np.float32) if membranes is None else membranes,
             *(probe or (np.empty(0, np.int16), np.empty((0, 0), np.float32))),
         )  # fmt: skip
-        return RawRecording(cadc, fired), counts
+        return RawRecording(cadc if exact is None else exact, fired), counts
 
     def _table(self, substeps: int) -> tuple[Float32[ndarray, "parameter n"], Float32[ndarray, "4"]]:
         if substeps not in self._tables:

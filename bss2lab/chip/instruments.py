@@ -19,7 +19,7 @@ from bss2lab.errors import InputError, complain
 from bss2lab.types import Spikes, Weights
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float64, Int, UInt8
+    from jaxtyping import Bool, Float64, Int, Real, UInt8
     from numpy import ndarray
 
 MADC_STEP_MV = SPEC["full_scale"].value / 2 ** int(SPEC["madc_bits"].value)
@@ -49,12 +49,12 @@ class CadcRecording:
 
     Attributes:
         time_us: time of each sample after the start of the run, µs, [time].
-        samples_lsb: [repetition, time, neuron].
+        samples_lsb: uint8, or float32 if the ADC does not round, [repetition, time, neuron].
         fired: 1 where a neuron fired since the sample before, [repetition, time, neuron].
     """
 
     time_us: Float64[ndarray, "t"]
-    samples_lsb: UInt8[ndarray, "b t n"]
+    samples_lsb: Real[ndarray, "b t n"]
     fired: UInt8[ndarray, "b t n"]
 
 

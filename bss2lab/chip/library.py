@@ -33,12 +33,14 @@ def cache_path(seed: int, profile: ChipProfile) -> Path:
 def calibration_of(seed: int, profile: ChipProfile) -> Calibration:
     """Return the calibration of a chip: the shipped one, else the cached one, else a new one.
 
-    Noise settings and the fine step do not belong to the circuits: a shipped calibration serves them all.
+    Noise, rounding and the fine step do not belong to the circuits: circuits of the default profile have its
+    calibration whatever these are, and nothing is calibrated with an ADC that does not round.
 
     Args:
         seed: the chip's number.
         profile: its profile.
     """
+    profile = _calibrated_as(profile)
     key = _key(seed, profile)
     if key not in _known:
         _known[key] = _shipped(seed, profile) or _cached(seed, profile) or _new(seed, profile)
@@ -48,6 +50,14 @@ def calibration_of(seed: int, profile: ChipProfile) -> Calibration:
 def forget() -> None:
     """Forget the calibrations that this process has loaded (the files stay)."""
     _known.clear()
+
+
+def _calibrated_as(profile: ChipProfile) -> ChipProfile:
+    """Return the profile on which the calibration of a chip is made."""
+    default = ChipProfile()
+    if profile.circuits_digest() == default.circuits_digest():
+        return default
+    return profile.replace(rounds_weights=True, rounds_cadc=True)
 
 
 def _key(seed: int, profile: ChipProfile) -> str:

@@ -71,14 +71,19 @@ def check_size(n_input: int, n_hidden: int, n_output: int) -> None:
     check_layers(n_input, [LayerSize("hidden", n_hidden), LayerSize("output", n_output)])
 
 
-def check_weights(weights: Weights) -> None:
+def check_weights(weights: Weights, *, integers: bool = True) -> None:
     """Refuse weights that the synapses cannot hold: wrong type, range, shape, or too large a network.
+
+    Args:
+        weights: what is to be written.
+        integers: do the synapses hold integers alone? (``ChipProfile.rounds_weights``)
 
     Raises:
         InputError: with what was expected, what came and what to do.
     """
     for layer, w in zip(Weights._fields, weights, strict=True):
-        check_integers(f"{layer} weights", np.asarray(w))
+        check = check_integers if integers else check_numbers
+        check(f"{layer} weights", np.asarray(w))
     (n_input, n_hidden), (fan_in, n_output) = np.shape(weights.hidden), np.shape(weights.output)
     if fan_in != n_hidden:
         want = f"one row per hidden neuron, shape [{n_hidden}, outputs]"
@@ -92,17 +97,30 @@ def check_integers(what: str, w: ndarray) -> None:
     Raises:
         InputError: with what was expected, what came and what to do.
     """
+    _check_layer(what, w, kinds="iu", expected="integers", convert="round with quantize_weights(w, scale)")
+
+
+def check_numbers(what: str, w: ndarray) -> None:
+    """Refuse one layer's weights unless they are numbers within ±63 with the axes [source, neuron].
+
+    Raises:
+        InputError: with what was expected, what came and what to do.
+    """
+    _check_layer(what, w, kinds="iuf", expected="real numbers", convert="clip with clip_weights(w, scale)")
+
+
+def _check_layer(what: str, w: ndarray, *, kinds: str, expected: str, convert: str) -> None:
     if w.ndim != 2:
         raise InputError(complain(what, expected="shape [source, neuron]", got=f"{w.ndim} axes", fix="reshape"))
     if w.dtype.kind == "f" and not np.isfinite(w).all():
-        bad = int((~np.isfinite(w)).sum())
-        raise InputError(complain(what, expected="finite integers", got=f"{bad} NaN or infinite", fix="check training"))
-    if w.dtype.kind not in "iu":
-        raise InputError(complain(what, expected="integers", got=w.dtype, fix="round with quantize_weights(w, scale)"))
+        got = f"{int((~np.isfinite(w)).sum())} NaN or infinite"
+        raise InputError(complain(what, expected=f"finite {expected}", got=got, fix="check training"))
+    if w.dtype.kind not in kinds:
+        raise InputError(complain(what, expected=expected, got=w.dtype, fix=convert))
     if w.size and (w.min() < -WEIGHT_MAX or w.max() > WEIGHT_MAX):
         got = f"{w.min()} … {w.max()}"
         want = f"−{WEIGHT_MAX} … {WEIGHT_MAX}"
-        raise InputError(complain(what, expected=want, got=got, fix="scale or clip with quantize_weights(w, scale)"))
+        raise InputError(complain(what, expected=want, got=got, fix=f"scale or {convert}"))
 
 
 def check_seed(what: str, seed: int, *, bits: int) -> int:

@@ -161,7 +161,7 @@ def measure_tau_mem(chip: Emulator, seed: int, *, repeats: int = 160, duration_u
     """Membrane time constant: released from a reset below the leak, the membrane relaxes exponentially."""
     chip = _moved(_moved(chip, "leak", _HIGH_LSB, seed), "reset", _LOW_LSB, seed)
     record = record_cadc(chip, duration_us=duration_us, seed=seed, repeats=repeats, start="reset")
-    data = record.samples_lsb.mean(axis=0).T
+    data = record.samples_lsb.mean(axis=0, dtype=np.float64).T
     t = record.time_us - record.time_us[0]
 
     def relaxation(p: ndarray) -> ndarray:
@@ -215,7 +215,7 @@ def measure_synapse(
     spikes = Spikes.from_events(volleys, n_units=INPUTS, duration_us=duration)
     weights = np.full((INPUTS, NEURONS), sign, np.int8)
     record = record_cadc(chip, duration_us=duration, seed=seed, stimulus=Stimulus(spikes, weights))
-    samples = record.samples_lsb.reshape(_PHASES, repeats, -1, NEURONS).mean(axis=1)
+    samples = record.samples_lsb.reshape(_PHASES, repeats, -1, NEURONS).mean(axis=1, dtype=np.float64)
     t = (record.time_us - at_us[:, None]).ravel()
     order = np.argsort(t)
     data, t = samples.reshape(-1, NEURONS).T[:, order], t[order]

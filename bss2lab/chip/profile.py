@@ -1,6 +1,6 @@
 """A chip profile: the nominal values and the spreads from which chips are drawn.
 
-A profile describes a population of circuits; a seed picks one chip from it (``mismatch.draw``). Four come with
+A profile describes a population of circuits; a seed picks one chip from it (``mismatch.draw``). These come with
 the package:
 
 - ``calibrated`` (the default): circuits with the spread published for equal codes, at the codes that the
@@ -8,6 +8,13 @@ the package:
 - ``uncalibrated``: the same circuits at equal codes;
 - ``published``: circuits that differ, at equal codes, as the published ones do after their calibration;
 - ``ideal``: circuits without mismatch and noise.
+
+Four more are the default chip less one of its limits, to ask what that limit costs:
+
+- ``no-mismatch``: all neurons, synapses, delays and ADC channels equal, at what the default chip is calibrated to;
+- ``no-noise``: the very chip of the default profile, with its calibration, without trial-to-trial noise;
+- ``no-weight-rounding``: the same with synapses that hold real numbers (within ±63);
+- ``no-cadc-rounding``: the same with a column ADC that does not round (0 … 255, with its offset, gain and noise).
 
 A profile of your own is a JSON file with any of the fields below, or is made from measured neurons
 (:meth:`ChipProfile.from_measurements`).
@@ -145,6 +152,17 @@ class ChipProfile(Config):
     )
     cadc_noise_lsb: float = quantity(2.0, "read-out noise of one sample", unit="LSB", source=_ELSE, ge=0, le=60)
 
+    rounds_weights: bool = quantity(
+        True,
+        "do synapses hold integers? No real chip can do otherwise: for asking what the limit costs",
+        source=_PAPER,
+    )
+    rounds_cadc: bool = quantity(
+        True,
+        "does the column ADC give integers? No real chip can do otherwise: for asking what the limit costs",
+        source=_PAPER,
+    )
+
     substeps: int = quantity(
         4,
         "fine steps of the emulation per CADC period",
@@ -176,8 +194,8 @@ class ChipProfile(Config):
         return self.synapse_na / self.capacitance_pf
 
     def circuits_digest(self) -> str:
-        """Return a digest of all that makes the circuits: not the name, the noise, the fine step, nor the codes."""
-        fields = self.model_dump(exclude={"name", "calibrated", "membrane_noise_mv", "cadc_noise_lsb", "substeps"})
+        """Return a digest of all that makes the circuits: all fields but those of ``NOT_CIRCUITS``."""
+        fields = self.model_dump(exclude=set(NOT_CIRCUITS))
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
@@ -208,9 +226,16 @@ class ChipProfile(Config):
         return cls(**{**fields, "name": name, "calibrated": calibrated, "measured": measured, **measured.nominal()})
 
 
-_NO_SPREAD: dict[str, Any] = dict.fromkeys(
-    (name for name in ChipProfile.model_fields if name.endswith(("_cv", "_sd_mv", "_sd_us"))), 0.0
-)
+NOT_CIRCUITS = (
+    "name", "calibrated", "membrane_noise_mv", "cadc_noise_lsb", "rounds_weights", "rounds_cadc", "substeps",
+)  # fmt: skip
+"""Fields that do not belong to the circuits: chips that differ in these alone share one calibration."""
+
+_NO_SPREAD: dict[str, Any] = {
+    **{name: 0.0 for name in ChipProfile.model_fields if name.endswith(("_cv", "_sd_mv", "_sd_us", "_sd_lsb"))},
+    "transfer": Transfer(slope_cv=0.0),
+}
+_NO_NOISE: dict[str, Any] = {"membrane_noise_mv": 0.0, "cadc_noise_lsb": 0.0}
 
 PROFILES: dict[str, ChipProfile] = {
     "calibrated": ChipProfile(),
@@ -230,12 +255,13 @@ PROFILES: dict[str, ChipProfile] = {
         name="ideal",
         calibrated=False,
         **_NO_SPREAD,
-        cadc_offset_sd_lsb=0.0,
-        transfer=Transfer(slope_cv=0.0),
-        membrane_noise_mv=0.0,
-        cadc_noise_lsb=0.0,
+        **_NO_NOISE,
         threshold_lsb=80.0 + MODEL_UNIT_MV / CADC_MV_PER_LSB,
     ),
+    "no-mismatch": ChipProfile(name="no-mismatch", calibrated=False, **_NO_SPREAD),
+    "no-noise": ChipProfile(name="no-noise", **_NO_NOISE),
+    "no-weight-rounding": ChipProfile(name="no-weight-rounding", rounds_weights=False),
+    "no-cadc-rounding": ChipProfile(name="no-cadc-rounding", rounds_cadc=False),
 }
 
 
@@ -243,7 +269,7 @@ def load_profile(name: str) -> ChipProfile:
     """Return a profile that comes with the package, or read one from a JSON file.
 
     Args:
-        name: ``calibrated``, ``uncalibrated``, ``published``, ``ideal``, or the path of a ``.json`` file.
+        name: one of ``PROFILES`` (see the head of this module), or the path of a ``.json`` file.
 
     Raises:
         InputError: if there is no such profile, or the file cannot be used.

@@ -15,7 +15,7 @@ from bss2lab.kernels import analog
 from bss2lab.quantize import CADC_MV_PER_LSB
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, UInt8
+    from jaxtyping import Float32, Real, UInt8
     from numpy import ndarray
 
 NEVER_MV = np.float32(1e9)
@@ -45,10 +45,11 @@ class RawRecording:
 
     Attributes:
         cadc: uint8 [batch, sample, 256]; sample 0 precedes the input, model step ``t`` is sample ``t + 2``.
+            Float32 from a chip whose ADC does not round (``ChipProfile.rounds_cadc``).
         fired: uint8 [batch, sample, 256]: spikes since the sample before.
     """
 
-    cadc: UInt8[ndarray, "b t n"]
+    cadc: Real[ndarray, "b t n"]
     fired: UInt8[ndarray, "b t n"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bss2lab.chip import Calibration, Chip, Layer, Network, Targets, library, load_profile, place, power
+from bss2lab.chip import PROFILES, Calibration, Chip, Layer, Network, Targets, library, load_profile, place, power
 from bss2lab.chip.calibrate import calibrate
 from bss2lab.chip.calibration import Failure, unit_of
 from bss2lab.chip.decalibrate import WHICH
@@ -84,7 +84,7 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text:
     p.add_argument("--seed", type=int, default=0, metavar="N", help="number of the chip (default 0)")
     p.add_argument(
         "--profile", default="calibrated", metavar="NAME",
-        help="calibrated (default), uncalibrated, published, ideal, or a JSON file",
+        help=f"{', '.join(PROFILES)}, or a JSON file (default %(default)s)",
     )  # fmt: skip
     p.add_argument("--threads", type=int, default=0, metavar="N", help="threads (default 0: one per core)")
     p.add_argument("--json", metavar="FILE", help="write the record here (- for standard output)")

@@ -21,6 +21,9 @@ from numba import prange
 
 from bss2lab import dynamics
 from bss2lab.kernels.jit import device, kernel
+from bss2lab.kernels.noise import advance as _advance
+from bss2lab.kernels.noise import mix as _mix
+from bss2lab.kernels.noise import normal as _normal
 
 N = 256
 """Neurons of the chip (two circuits joined each)."""
@@ -45,7 +48,6 @@ _arrival_current = device(dynamics.arrival_current)
 _arrival_membrane = device(dynamics.arrival_membrane)
 
 _TO_UNIT = np.float32(2.0**-31)
-_TO_NORMAL = np.float32(1.0 / np.sqrt(4 * (256**2 - 1) / 12))
 _MAX_CODE = np.float32(255.0)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -54,10 +56,10 @@ _HALF_LSB = np.float32(0.5)
 
 @kernel()
 def program_synapses(weights, gain_exc, gain_inh, first_neuron, rows):
-    """Turn integer weights into what the synapses do, mV/µs per spike.
+    """Turn weights into what the synapses do, mV/µs per spike.
 
     Args:
-        weights: int8 [source, target].
+        weights: int8 [source, target]; float32 where the synapses hold real numbers.
         gain_exc, gain_inh: mV/µs per unit of weight of each synapse, [256, 256].
         first_neuron: chip neuron of the first target.
         rows: out, float32 [256, 256].
@@ -67,34 +69,6 @@ def program_synapses(weights, gain_exc, gain_inh, first_neuron, rows):
             w = np.float32(weights[i, j])
             at = first_neuron + j
             rows[i, at] = max(w, _ZERO) * gain_exc[i, at] + min(w, _ZERO) * gain_inh[i, at]
-
-
-@device
-def _mix(x):
-    """One round of the splitmix64 finaliser."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@device
-def _advance(x):
-    """Next state of a 32-bit xorshift generator (Marsaglia 2003); its bits are the random number."""
-    x = np.uint32(x ^ np.uint32(x << np.uint32(13)))
-    x = np.uint32(x ^ np.uint32(x >> np.uint32(17)))
-    return np.uint32(x ^ np.uint32(x << np.uint32(5)))
-
-
-@device
-def _normal(bits):
-    """Roughly standard normal number from 32 random bits: the sum of four bytes (kurtosis 2.7)."""
-    total = (
-        np.int32(bits & np.uint32(255))
-        + np.int32((bits >> np.uint32(8)) & np.uint32(255))
-        + np.int32((bits >> np.uint32(16)) & np.uint32(255))
-        + np.int32(bits >> np.uint32(24))
-    )
-    return np.float32(np.int32(total - 510)) * _TO_NORMAL
 
 
 @kernel()
@@ -206,6 +180,16 @@ def _sample_cadc_tail(state, par, rng, out):
 
 
 @kernel()
+def _sample_cadc_exactly(state, par, rng, first, out):
+    """The same for the neurons from ``first`` on, with codes that are not rounded (``_digitise`` rounds these)."""
+    for j in range(first, N):
+        bits = _advance(rng[j])
+        rng[j] = bits
+        code = par[ADC_GAIN * N + j] * state[V * N + j] + par[ADC_OFFSET * N + j] + par[SPREAD * N + j] * _normal(bits)
+        out[j] = min(max(code, _ZERO), _MAX_CODE)
+
+
+@kernel()
 def _fire(j, step, step_us, state, par, crossing):
     """Reset a neuron that crossed its threshold; return the time of the crossing, in steps since the start.
 
@@ -267,6 +251,7 @@ def emulate(
     sample_ids,
     sample_tail,
     cadc,
+    cadc_exact,
     fired_out,
     event_time,
     event_unit,
@@ -293,6 +278,8 @@ def emulate(
         seed, sample_ids: seed of the noise, and the number of each sample's own noise stream, shape [batch].
         sample_tail: digitise the last 16 neurons alone.
         cadc: out, uint8 [batch, n_periods + 1, 256]; entry 0 is the sample at the start.
+        cadc_exact: out, the same without rounding, float32, in its place; or None (another compilation, so that
+            the usual one is not burdened with it).
         fired_out: out, uint8 [batch, n_periods + 1, 256], spikes since the sample before; or empty.
         event_time, event_unit, event_count: out, spikes as events, [batch, capacity]; capacity 0 to skip.
         membranes: out, mV at every grid point, [batch, n_periods · n_sub + 1, 256]; or empty.
@@ -304,6 +291,7 @@ def emulate(
     keep_fired = fired_out.shape[0] > 0
     keep_membranes = membranes.shape[0] > 0
     keep_probe = probe_mv.shape[0] > 0
+    first = TAIL if sample_tail else 0
     capacity = event_time.shape[1]
     chunk = max(1, min(16, batch // 8))
     n_chunks = (batch + chunk - 1) // chunk
@@ -323,7 +311,9 @@ def emulate(
         for b in range(c * chunk, min(batch, (c + 1) * chunk)):
             _seed_noise(rng, seed, sample_ids[b])
             _start(state, par, rng, from_reset)
-            if sample_tail:
+            if cadc_exact is not None:
+                _sample_cadc_exactly(state, par, rng, first, cadc_exact[b, 0])
+            elif sample_tail:
                 _sample_cadc_tail(state, par, rng, cadc[b, 0])
             else:
                 _sample_cadc(state, par, rng, cadc[b, 0])
@@ -383,7 +373,9 @@ def emulate(
                 if keep_probe:
                     probe_mv[b, step + 1] = state[V * N + probe[b]]
                 if (step + 1) % n_sub == 0:
-                    if sample_tail:
+                    if cadc_exact is not None:
+                        _sample_cadc_exactly(state, par, rng, first, cadc_exact[b, (step + 1) // n_sub])
+                    elif sample_tail:
                         _sample_cadc_tail(state, par, rng, cadc[b, (step + 1) // n_sub])
                     else:
                         _sample_cadc(state, par, rng, cadc[b, (step + 1) // n_sub])

@@ -123,6 +123,6 @@ class AutogradLearner:
         return dict(zip(("w_hidden", "w_output"), self._weights, strict=True))
 
     def _record(self, substrate: Substrate, spikes: Spikes, silenced: Bool[ndarray, "n"], seed: int) -> Traces:
-        rounded, scale = chip_weights(self.weights())
-        traces = traces_of(substrate.run(rounded, spikes, seed=seed, silenced=silenced), scale)
+        held, scale = chip_weights(self.weights(), substrate)
+        traces = traces_of(substrate.run(held, spikes, seed=seed, silenced=silenced), scale)
         return Traces(*(x.to(self._device) for x in traces))

@@ -60,9 +60,9 @@ class FusedLearner:
         cadc = fired = _NO_RECORDING
         scale = HIDDEN_SCALE
         if chip is not None and cfg.mode == "itl":
-            rounded, scale = chip_weights(self.weights())
+            held, scale = chip_weights(self.weights(), chip)
             silenced = None if alive.all() else ~alive
-            raw = chip.record(chip.write(rounded), samples.spikes, index, seed=noise_seed, silenced=silenced)
+            raw = chip.record(chip.write(held), samples.spikes, index, seed=noise_seed, silenced=silenced)
             cadc, fired = raw.cadc, raw.fired
         if self._adjoint.shape[0] < len(index):
             self._adjoint = np.empty((len(index), cfg.n_steps, self._hidden.shape[1]), _f)

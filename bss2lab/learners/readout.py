@@ -1,4 +1,4 @@
-"""Decisions on a substrate, for evaluation: weights rounded and written, output samples read."""
+"""Decisions on a substrate, for evaluation: weights written as it holds them, output samples read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BATCH = 500
 
 
 def evaluate_on_substrate(substrate: Substrate, weights: Weights, samples: Samples, *, seed: int) -> Evaluation:
-    """Write the rounded weights to a substrate and classify every sample there.
+    """Write the weights to a substrate, rounded if it rounds, and classify every sample there.
 
     Args:
         substrate: the emulated chip (which has a fast way to do this), or anything else behind the protocol.
@@ -21,14 +21,14 @@ def evaluate_on_substrate(substrate: Substrate, weights: Weights, samples: Sampl
         samples: what to classify.
         seed: seed of the trial-to-trial noise.
     """
-    rounded, scale = chip_weights(weights)
+    held, scale = chip_weights(weights, substrate)
     if isinstance(substrate, Chip):
-        decisions, spikes = substrate.classify(substrate.write(rounded), samples.spikes, seed=seed)
+        decisions, spikes = substrate.classify(substrate.write(held), samples.spikes, seed=seed)
         return Evaluation.of(decisions, samples.labels, float(spikes.mean()))
     found, total = [], 0.0
     for start in range(0, len(samples), _BATCH):
         part = samples.spikes.select(np.arange(start, min(start + _BATCH, len(samples))))
-        traces = traces_of(substrate.run(rounded, part, seed=seed + start), scale)
+        traces = traces_of(substrate.run(held, part, seed=seed + start), scale)
         found.append(traces.v_output.amax(dim=1).argmax(dim=1).numpy())
         total += float(traces.s_hidden.sum())
     return Evaluation.of(np.concatenate(found), samples.labels, total / len(samples))

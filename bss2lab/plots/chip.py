@@ -12,7 +12,7 @@ from bss2lab.plots import style
 from bss2lab.quantize import CADC_MV_PER_LSB
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, UInt8
+    from jaxtyping import Float32, Real
     from numpy import ndarray
 
 
@@ -63,7 +63,7 @@ def draw_membranes(
     time_us: Float32[ndarray, "steps"],
     membranes_mv: Float32[ndarray, "steps n"],
     sample_time_us: Float32[ndarray, "t"],
-    samples_lsb: UInt8[ndarray, "t n"],
+    samples_lsb: Real[ndarray, "t n"],
     *,
     threshold_mv: float | None = None,
 ) -> style.PaperFigure:

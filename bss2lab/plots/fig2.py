@@ -178,7 +178,7 @@ def _draw_samples(axes: Axes, result: ParallelRecording, shown: int) -> None:
         )  # fmt: skip
         when = result.spike_times_us[result.spike_units == j]
         axes.plot(when, np.full(len(when), result.threshold_lsb + 9 + 5 * k), "|", color=colour, markersize=7)
-    outputs = result.cadc_lsb[:, -result.n_output :].astype(np.int64)
+    outputs = result.cadc_lsb[:, -result.n_output :].astype(np.float64)
     winner = int((outputs.max(axis=0) - outputs[0]).argmax())
     axes.plot(result.time_us, outputs[:, winner], color="black", linewidth=1.8, label=f"output {winner}")
     axes.axhline(result.threshold_lsb, color=style.REFERENCE, linestyle="--", linewidth=0.8)

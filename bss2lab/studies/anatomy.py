@@ -109,7 +109,7 @@ def examine(
     """
     where = config, weights, samples, index
     first, second = (injection.injected(*where, chip=chip, noise_seed=s) for s in (2 * seed, 2 * seed + 1))
-    model, reference = injection.alone(*where), injection.full(*where, chip=chip)
+    model, reference = (take(*where, chip=chip) for take in (injection.alone, injection.full))
 
     def layers(g: Gradient, r: Gradient) -> Layers:
         return Layers(*(

@@ -19,7 +19,7 @@ from bss2lab.settings import TrainConfig
 from bss2lab.types import Weights
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Int16, UInt8
+    from jaxtyping import Float32, Int16, Real
     from numpy import ndarray
 
 
@@ -37,7 +37,7 @@ class ParallelRecording:
     """
 
     time_us: Float32[ndarray, "t"]
-    cadc_lsb: UInt8[ndarray, "t n"]
+    cadc_lsb: Real[ndarray, "t n"]
     spike_times_us: Float32[ndarray, "e"]
     spike_units: Int16[ndarray, "e"]
     n_hidden: int
@@ -68,17 +68,17 @@ def parallel_recording(
         InputError: if there is no such image, or the weights do not fit.
     """
     spikes = samples.spikes.select(np.array([index]))
-    rounded, _ = chip_weights(weights)
-    raw = chip.record(chip.write(rounded), spikes, np.array([0]), seed=noise_seed)
-    times, units = chip.run(rounded, spikes, seed=noise_seed).hidden_spikes.sample(0)
+    held, _ = chip_weights(weights, chip)
+    raw = chip.record(chip.write(held), spikes, np.array([0]), seed=noise_seed)
+    times, units = chip.run(held, spikes, seed=noise_seed).hidden_spikes.sample(0)
     start_us = chip.profile.readout_lag_us - chip.profile.cadc_period_us
     return ParallelRecording(
         time_us=(start_us + config.dt_us * np.arange(raw.cadc.shape[1])).astype(np.float32),
         cadc_lsb=raw.cadc[0],
         spike_times_us=times,
         spike_units=units,
-        n_hidden=rounded.hidden.shape[1],
-        n_output=rounded.output.shape[1],
+        n_hidden=held.hidden.shape[1],
+        n_output=held.output.shape[1],
         threshold_lsb=chip.profile.threshold_lsb,
         leak_lsb=chip.profile.leak_lsb,
         label=int(samples.labels[index]),

@@ -71,8 +71,8 @@ def snapshots(
         hidden = _events(traces.s_hidden.numpy(), config)
         limits, lag = None, 0.0
     else:
-        rounded, scale = chip_weights(weights)
-        recording = chip.run(rounded, samples.spikes, seed=noise_seed)
+        held, scale = chip_weights(weights, chip)
+        recording = chip.run(held, samples.spikes, seed=noise_seed)
         traces = traces_of(recording, scale)
         hidden, lag = recording.hidden_spikes, chip.profile.readout_lag_us
         unit = quantize.model_units_per_lsb(scale)

@@ -138,7 +138,7 @@ def stream_test_set(config: StreamedConfig, inputs: Mapping[str, ndarray], scrat
     """Classify the test images in uninterrupted runs, at every separation, with and without the reset."""
     train = config.train
     chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
-    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]))
+    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     program = chip.write(weights)
     points = []
     for separation_us in config.separation_us:
@@ -199,7 +199,7 @@ def stream(
         noise_seed: seed of the trial-to-trial noise.
     """
     samples = encode(images, config)
-    rounded, scale = chip_weights(weights)
+    rounded, scale = chip_weights(weights, chip)
     recording = chip.run_continuously(
         chip.write(rounded), samples.spikes, seed=noise_seed, separation_us=separation_us,
         reset_after_us=RESET_US if reset else None,

@@ -106,7 +106,7 @@ def decide_early(config: DecisionConfig, inputs: Mapping[str, ndarray], scratch:
     """Classify the test images from the samples in [0, T], for every T at which a sample is taken."""
     train = config.train
     chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
-    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]))
+    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     shift_us = chip.profile.cadc_period_us / config.phases
     found: dict[float, float] = {}
     for phase in range(config.phases):

@@ -141,7 +141,7 @@ def silence(config: SilencedConfig, inputs: Mapping[str, ndarray], scratch: Path
     """
     train = config.train
     chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
-    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]))
+    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     program = chip.write(weights)
     errors = []
     for fraction in config.fractions:

@@ -1,6 +1,6 @@
 """Injection under the microscope: one batch in the model, on the chip and in the injected graph, and its gradients.
 
-Three gradients of one loss at the same weights, rounded as on the chip:
+Three gradients of one loss at the same weights, those that the chip holds:
 
 - *injected*: values from the emulated chip's recording, derivatives of the homogeneous model (training in the loop);
 - *alone*: the homogeneous model by itself, values and derivatives;
@@ -126,9 +126,9 @@ def side_by_side(
         InputError: if ``index`` names images that are not there, or the weights do not fit.
     """
     spikes = samples.spikes.select(index)
-    recorded, scale = _record(chip, weights, spikes, noise_seed)
+    recorded = _record(chip, weights, spikes, noise_seed)
     with torch.no_grad():
-        leaves = _leaves(weights, scale)
+        leaves = _leaves(weights, chip)
         model, injected = (
             integrate(*leaves, spikes, dt_us=config.dt_us, model=config.model, recorded=r) for r in (None, recorded)
         )
@@ -143,15 +143,17 @@ def injected(
 ) -> Gradient:
     """Gradient of the injected graph: the recording's values, the model's derivatives. See ``side_by_side``."""
     spikes = samples.spikes.select(index)
-    recorded, scale = _record(chip, weights, spikes, noise_seed)
-    leaves = _leaves(weights, scale)
+    recorded = _record(chip, weights, spikes, noise_seed)
+    leaves = _leaves(weights, chip)
     traces = integrate(*leaves, spikes, dt_us=config.dt_us, model=config.model, recorded=recorded)
     return _gradient(config, traces, leaves, samples.labels[index])
 
 
-def alone(config: TrainConfig, weights: Weights, samples: Samples, index: Int64[ndarray, "b"]) -> Gradient:
-    """Gradient of the homogeneous model by itself, at the weights as the chip would hold them."""
-    leaves = _leaves(weights, chip_weights(weights)[1])
+def alone(
+    config: TrainConfig, weights: Weights, samples: Samples, index: Int64[ndarray, "b"], *, chip: Chip | None = None
+) -> Gradient:
+    """Gradient of the homogeneous model by itself, at the weights as the chip (None: any that rounds) holds them."""
+    leaves = _leaves(weights, chip)
     traces = integrate(*leaves, samples.spikes.select(index), dt_us=config.dt_us, model=config.model)
     return _gradient(config, traces, leaves, samples.labels[index])
 
@@ -160,23 +162,22 @@ def full(
     config: TrainConfig, weights: Weights, samples: Samples, index: Int64[ndarray, "b"], *, chip: Chip
 ) -> Gradient:
     """Gradient through the chip's twin, which knows every neuron; see ``full_knowledge.simulate``."""
-    scale = chip_weights(weights)[1]
-    leaves = _leaves(weights, scale)
+    scale, leaves = chip_weights(weights, chip)[1], _leaves(weights, chip)
     traces = _twin(config, leaves, scale, samples.spikes.select(index), chip)
     return _gradient(config, traces, leaves, samples.labels[index])
 
 
-def _record(chip: Chip, weights: Weights, spikes: Spikes, noise_seed: int) -> tuple[Traces, float]:
-    rounded, scale = chip_weights(weights)
-    return traces_of(chip.run(rounded, spikes, seed=noise_seed), scale), scale
+def _record(chip: Chip, weights: Weights, spikes: Spikes, noise_seed: int) -> Traces:
+    held, scale = chip_weights(weights, chip)
+    return traces_of(chip.run(held, spikes, seed=noise_seed), scale)
 
 
-def _leaves(weights: Weights, scale: float) -> tuple[Tensor, Tensor]:
+def _leaves(weights: Weights, chip: Chip | None) -> tuple[Tensor, Tensor]:
     """Model weights as the chip holds them, ready to receive a gradient."""
-    rounded, _ = chip_weights(weights)
+    held, scale = chip_weights(weights, chip)
     hidden, output = (
         torch.tensor(w.astype(np.float32) / np.float32(s), requires_grad=True)
-        for w, s in zip(rounded, (quantize.HIDDEN_SCALE, scale), strict=True)
+        for w, s in zip(held, (quantize.HIDDEN_SCALE, scale), strict=True)
     )
     return hidden, output
 
@@ -243,9 +244,9 @@ def loss_change(
         Relative change of the loss; negative is better.
     """
     spikes, labels = samples.spikes.select(index), torch.from_numpy(samples.labels[index])
-    scale, k = chip_weights(weights)[1], Weights._fields.index(layer)
+    scale, k = chip_weights(weights, chip)[1], Weights._fields.index(layer)
     with torch.no_grad():
-        old = hidden, output = _leaves(weights, scale)
+        old = hidden, output = _leaves(weights, chip)
         step = STEP * old[k].norm() / gradient.norm().clamp(min=1e-30) * gradient
         new = (hidden - step, output) if k == 0 else (hidden, output - step)
         if before is None:
@@ -271,7 +272,7 @@ def finite_differences(
     Args:
         config, weights, samples, index: see ``side_by_side``.
         chip: an emulated chip without membrane noise.
-        synapses: (hidden neuron, output neuron) of the weights to move, below ± 63 as integers.
+        synapses: (hidden neuron, output neuron) of the weights to move, at most ± 62 on the chip.
 
     Returns:
         ∂loss/∂W in model weights, one per synapse.
@@ -282,15 +283,15 @@ def finite_differences(
     if chip.profile.membrane_noise_mv > 0:
         fix = "use profile.replace(membrane_noise_mv=0.0)"
         raise InputError(complain("membrane_noise_mv", expected="0", got=chip.profile.membrane_noise_mv, fix=fix))
-    (hidden, output), scale = chip_weights(weights)
+    (hidden, output), scale = chip_weights(weights, chip)
     source, target = np.asarray(synapses).T
     there = (source >= 0) & (source < output.shape[0]) & (target >= 0) & (target < output.shape[1])
-    if not there.all() or (np.abs(output[source, target]) >= quantize.WEIGHT_MAX).any():
-        want = f"pairs below {list(output.shape)} whose weights are below ±{quantize.WEIGHT_MAX}"
+    if not there.all() or (np.abs(output[source, target]) > quantize.WEIGHT_MAX - 1).any():
+        want = f"pairs below {list(output.shape)} whose weights are at most ±{quantize.WEIGHT_MAX - 1}"
         raise InputError(complain("synapses", expected=want, got="others", fix="choose others"))
     spikes, labels = samples.spikes.select(index), torch.from_numpy(samples.labels[index])
     with torch.no_grad():
-        w_hidden, w_output = _leaves(weights, scale)
+        w_hidden, w_output = _leaves(weights, chip)
         run = full_knowledge.simulate(
             chip, w_hidden * quantize.HIDDEN_SCALE, w_output * scale, spikes, beta=config.beta
         )
