@@ -1,6 +1,7 @@
 """The studies behind figures 3B–E, 4B, 4C and the tables: what they compute, on networks of a few seconds."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import golden
 import numpy as np
@@ -23,8 +24,8 @@ from bss2lab.studies import (
     table2,
     tables,
 )  # fmt: skip
-from bss2lab.studies.catalogue import STUDIES, study
-from bss2lab.studies.training import images_of, train_all
+from bss2lab.studies.catalogue import STUDIES, saved, study
+from bss2lab.studies.training import images_of, load_network, save_network, train_all
 from bss2lab.train import chip_of, encode
 from bss2lab.types import Spikes
 
@@ -319,6 +320,28 @@ def test_a_record_says_when_where_and_with_what(runner):
 def test_a_single_seed_has_no_spread():
     assert str(results.Mean.of([97.0])) == "97.00"
     assert results.Mean.of([97.0, 98.0]).sd == pytest.approx(np.sqrt(0.5))
+
+
+def test_a_network_comes_back_from_its_file_and_nonsense_does_not(network, tmp_path):
+    path = tmp_path / "n.safetensors"
+    save_network(path, network)
+    back = load_network(path)
+    assert (back.config, back.epochs) == (network.config, network.epochs)
+    for got, want in zip(back.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(got, want)
+    content = path.read_bytes()
+    for damaged in (b"", content[:100], content[:-5], b"nonsense" * 50):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="bss2lab study fig3b --full --network"):
+            load_network(path)
+
+
+def test_a_saved_result_is_read_and_made_anew_only_if_asked(runner, tmp_path, monkeypatch):
+    monkeypatch.setitem(STUDIES, "fig3b", replace(STUDIES["fig3b"], full=golden.TRAINING))
+    with pytest.raises(DataError, match=r"fig3b\.json"):
+        saved("fig3b", tmp_path)
+    made = saved("fig3b", tmp_path, full=True, runner=runner)
+    assert saved("fig3b", tmp_path) == made
 
 
 # --- by name -----------------------------------------------------------------------------------------------------

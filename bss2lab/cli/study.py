@@ -15,6 +15,7 @@ from bss2lab.storage import check_writable, write_atomically
 from bss2lab.studies import anatomy as anatomy_study
 from bss2lab.studies import fig4, results
 from bss2lab.studies.catalogue import STUDIES, study
+from bss2lab.studies.training import save_network, train_all
 
 _OTHERS = {
     "fig4a": "detuned neurons, measured (one chip)",
@@ -43,6 +44,7 @@ def add(commands: Any) -> None:
         help="keep the record of every run here; a study that was stopped goes on (default: the user's cache)",
     )  # fmt: skip
     p.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
+    p.add_argument("--network", type=Path, metavar="FILE", help="fig3b: write the first network here, weights and all")
     p.set_defaults(run=run)
 
 
@@ -50,8 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the study and print its table."""
     if arguments.seeds is not None and arguments.seeds < 1:
         raise InputError(complain("--seeds", expected="at least 1", got=arguments.seeds, fix="leave it out"))
-    if arguments.json is not None:
-        check_writable(arguments.json)
+    if arguments.network is not None and arguments.name != "fig3b":
+        raise InputError(complain("--network", expected="study fig3b", got=arguments.name, fix="leave it out"))
+    for path in (arguments.json, arguments.network):
+        if path is not None:
+            check_writable(path)
     if arguments.name in _OTHERS:
         _refuse(arguments, ("full", "workers", "scheduler") + (("seeds", "store") if arguments.name == "fig4a" else ()))
     do = {"anatomy": _anatomy, "fig4a": _detuning}.get(arguments.name, _study)
@@ -72,6 +77,8 @@ def _study(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         runner = stack.enter_context(Runner(store, executor=executor, workers=arguments.workers, watch=bar))
         try:
             result = chosen.run(config, runner)
+            if arguments.network is not None:
+                save_network(arguments.network, train_all(config.runs()[:1], runner, "network")[0])
         except KeyboardInterrupt:
             print(f"\nstopped; finished runs are kept in {store}: the same command goes on", file=sys.stderr)
             raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bss2lab.config import Config
 from bss2lab.errors import InputError, complain
-from bss2lab.runner import Runner
+from bss2lab.runner import Runner, default_folder
 from bss2lab.studies import (
     fig3_continuous,
     fig3_latency,
@@ -16,6 +18,7 @@ from bss2lab.studies import (
     fig3_training,
     fig4_robustness,
     fig4_silencing,
+    results,
     table2,
     tables,
 )
@@ -105,6 +108,26 @@ def study(name: str) -> Study:
     if name not in STUDIES:
         raise InputError(complain("study", expected=f"one of {', '.join(STUDIES)}", got=repr(name), fix="choose one"))
     return STUDIES[name]
+
+
+def saved(name: str, folder: Path, *, full: bool = False, runner: Runner | None = None) -> Any:
+    """Return a study's full-scale result from ``folder``; compute it anew first if asked to.
+
+    Args:
+        name: the study.
+        folder: where ``NAME.json`` lies.
+        full: compute it anew, and replace the file.
+        runner: does the jobs; all cores of this machine and the default store if not given.
+
+    Raises:
+        InputError: if there is no such study.
+        DataError: if the file is missing or not its result.
+    """
+    chosen, path = study(name), folder / f"{name}.json"
+    if full:
+        with Runner(default_folder()) if runner is None else nullcontext(runner) as run:
+            results.save(path, name, chosen.run(chosen.full, run))
+    return results.load(path, name, chosen.result)
 
 
 def _with_seeds(config: Config, seeds: int) -> Config:

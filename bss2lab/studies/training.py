@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bss2lab.errors import CheckpointError
-from bss2lab.results import Epoch
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from bss2lab.errors import CheckpointError, DataError, complain
+from bss2lab.results import Epoch, versions
 from bss2lab.runner import Job, Record, Runner
-from bss2lab.settings import TrainConfig
+from bss2lab.settings import N_INPUT, N_OUTPUT, TrainConfig
+from bss2lab.storage import write_atomically
 from bss2lab.train import Data, Run
 from bss2lab.types import Weights
 
@@ -82,6 +88,35 @@ def train_all(configs: Sequence[TrainConfig], run: Runner, label: str) -> list[T
     """
     records = run([training_job(config) for config in configs], label)
     return [trained(config, record) for config, record in zip(configs, records, strict=True)]
+
+
+def save_network(path: Path, network: Trained) -> None:
+    """Write a trained network (configuration, epochs, versions, weights) to a safetensors file, whole or not at all."""
+    body = {"config": network.config.model_dump(mode="json"), "versions": versions()}
+    body["epochs"] = [asdict(epoch) for epoch in network.epochs]
+    arrays = {name: np.ascontiguousarray(w) for name, w in network.weights._asdict().items()}
+    write_atomically(path, safetensors.numpy.save(arrays, metadata={"bss2lab": json.dumps(body, allow_nan=False)}))
+
+
+def load_network(path: Path) -> Trained:
+    """Read a trained network back.
+
+    Raises:
+        DataError: if the file is missing or no such network.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            body = json.loads((file.metadata() or {})["bss2lab"])
+            weights = Weights(*(file.get_tensor(name) for name in Weights._fields))
+        config = TrainConfig(**body["config"])
+        shapes = [w.shape for w in weights]
+        if shapes != [(N_INPUT, config.n_hidden), (config.n_hidden, N_OUTPUT)]:
+            raise ValueError(f"weights of shapes {shapes}")
+        return Trained(config, tuple(Epoch(**epoch) for epoch in body["epochs"]), weights)
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        got = " ".join(str(error).split())[:200] or type(error).__name__
+        fix = "make it with `bss2lab study fig3b --full --network FILE`"
+        raise DataError(complain(str(path), expected="a trained network", got=got, fix=fix)) from None
 
 
 def images_of(config: TrainConfig) -> Data:
