@@ -135,16 +135,17 @@ def test_a_stream_shows_what_was_sent_and_what_came_back(network):
         for reset in (True, False)
     }
     held, free = shown[True], shown[False]
-    np.testing.assert_allclose(held.start_us, [0, 11.8, 23.6], atol=1e-6)
-    np.testing.assert_allclose(held.reset_us, held.start_us + 10.0)
-    assert free.reset_us is None
-    assert len(held.input_spikes[0]) < len(free.input_spikes[0]) == len(encode(images, network.config).spikes.units)
-    assert (((held.input_spikes[0] + 1e-3) % 11.8) < 10.0 + 1e-3).all()
-    assert (np.diff(held.input_spikes[0]) >= 0).all()
+    np.testing.assert_allclose(held.image_starts_us, [0, 11.8, 23.6], atol=1e-6)
+    np.testing.assert_allclose(held.resets_us, [[10.0, 11.8], [21.8, 23.6], [33.6, 35.4]], atol=1e-6)
+    assert free.resets_us is None
+    sent = encode(images, network.config).spikes
+    assert len(held.input_spikes.units) < len(free.input_spikes.units) == len(sent.units)
+    assert (((held.input_spikes.times_us + 1e-3) % 11.8) < 10.0 + 1e-3).all()
     assert held.readout.shape == (len(held.time_us), 10)
     np.testing.assert_allclose(np.diff(held.time_us), 1.7, atol=1e-6)
-    idle = held.readout[held.time_us < 0]
-    assert np.abs(idle).max() < 0.25
+    assert 0 <= held.time_us[0] < 1.7
+    assert np.abs(held.readout[0]).max() < 0.25  # nothing has arrived yet
+    assert held.hidden_spikes.n_units == network.config.n_hidden
     np.testing.assert_array_equal(held.labels, images.labels)
 
 

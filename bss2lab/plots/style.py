@@ -53,9 +53,9 @@ def paper() -> Iterator[None]:
         yield
 
 
-def badge(figure: Figure, *, emulated: bool) -> None:
-    """Say on the figure itself where its data come from."""
-    text = "emulated chip" if emulated else "software model"
+def badge(figure: Figure, *, emulated: bool, software: bool = False) -> None:
+    """Say on the figure itself where its data come from: the emulated chip, software, or some from each."""
+    text = ("emulated chip and software" if software else "emulated chip") if emulated else "software model"
     figure.text(
         1.0, 1.01, text, ha="right", va="bottom", fontsize=7, color="white",
         bbox={"boxstyle": "round,pad=0.3", "facecolor": REFERENCE, "edgecolor": "none"},

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import field_validator
 
-from bss2lab.chip import Chip, ContinuousRecording, power
+from bss2lab.chip import Chip, power
 from bss2lab.chip.power import Throughput
 from bss2lab.chip.spec import SPEC
 from bss2lab.config import Config, Source, quantity
@@ -81,8 +81,6 @@ class ContinuousPoint:
         reset: with the artificial reset?
         accuracy: fraction correct.
         hidden_spikes: mean number per image.
-        emulated_us: chip time of the whole run, µs.
-        images: number of images.
     """
 
     seed: int
@@ -90,8 +88,6 @@ class ContinuousPoint:
     reset: bool
     accuracy: float
     hidden_spikes: float
-    emulated_us: float
-    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +97,14 @@ class Continuous:
     Attributes:
         config: what was asked for.
         points: one per network, separation, and with or without reset.
+        images: images in each run.
+        emulated_us: chip time of a run at the first separation, idle time before the first image included, µs.
     """
 
     config: ContinuousConfig
     points: tuple[ContinuousPoint, ...]
+    images: int
+    emulated_us: float
 
     def at(self, separation_us: float, *, reset: bool) -> Mean:
         """Return the accuracy at one separation, percent, over the seeds."""
@@ -112,9 +112,8 @@ class Continuous:
         return Mean.of([100 * p.accuracy for p in chosen])
 
     def throughput(self) -> Throughput:
-        """Return throughput and energy of the fastest run with reset, from its emulated time."""
-        fastest = next(p for p in self.points if p.separation_us == self.config.separation_us[0] and p.reset)
-        return power.of_run(fastest.images, fastest.emulated_us)
+        """Return throughput and energy of a run at the first separation, from its emulated time."""
+        return power.of_run(self.images, self.emulated_us)
 
 
 def continuous(config: ContinuousConfig, run: Runner) -> Continuous:
@@ -126,7 +125,8 @@ def continuous(config: ContinuousConfig, run: Runner) -> Continuous:
     """
     networks = train_all(config.training.runs(), run, "figure 3D, training")
     records = run([_job(one, config) for one in networks], "figure 3D, streams")
-    return Continuous(config, tuple(ContinuousPoint(**p) for record in records for p in record.values["points"]))
+    points = tuple(ContinuousPoint(**p) for record in records for p in record.values["points"])
+    return Continuous(config, points, records[0].values["images"], records[0].values["emulated_us"])
 
 
 def _job(network: Trained, config: ContinuousConfig) -> Job:
@@ -140,47 +140,53 @@ def stream_test_set(config: StreamedConfig, inputs: Mapping[str, ndarray], scrat
     chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
     weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     program = chip.write(weights)
-    points = []
+    points, emulated_us = [], 0.0
     for separation_us in config.separation_us:
         for reset in (True, False):
             recording = chip.run_continuously(
                 program, held_out.spikes, seed=train.seed, separation_us=separation_us,
                 reset_after_us=min(config.reset_after_us, separation_us) if reset else None,
             )  # fmt: skip
+            emulated_us = emulated_us or recording.emulated_us
             accuracy = float(np.mean(recording.decisions() == held_out.labels))
             spikes = float(recording.spikes_per_image().mean())
-            where = train.seed, separation_us, reset
-            point = dict(zip(("seed", "separation_us", "reset"), where, strict=True))
-            point |= {"accuracy": accuracy, "hidden_spikes": spikes}
-            points.append(point | {"emulated_us": recording.emulated_us, "images": len(held_out)})
-    return Record({"points": points})
+            points.append(asdict(ContinuousPoint(train.seed, separation_us, reset, accuracy, spikes)))
+    return Record({"points": points, "images": len(held_out), "emulated_us": emulated_us})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """A stretch of one uninterrupted run, for drawing. Times in µs after the first image's start.
+    """Several consecutive images of one uninterrupted run. Times count from the start of the first image, µs.
 
     Attributes:
-        pixels: the images, [image, 16, 16].
+        pixels: the images in the order shown, [image, 16, 16].
         labels, decisions: true class and the network's, [image].
-        start_us: start of every image, [image].
-        reset_us: start of the artificial reset in every image, which lasts until the next one; None: no reset.
-        separation_us: time from image to image.
-        input_spikes, hidden_spikes: (time, unit) of all events.
-        time_us: times of the ADC samples, [time].
+        image_starts_us: first input spike of each image, rising, [image].
+        separation_us: length of an image's slot: image k owns [start k, start k + separation].
+        resets_us: begin and end of each interval in which the reset is held, [reset, 2]; None without reset.
+        input_spikes: input events; a single sample that covers the whole run.
+        hidden_spikes: hidden events; likewise.
+        time_us: time of the read-out samples, rising, [time].
         readout: output membranes in model units, [time, output].
+        emulated: do the spikes and traces come from the emulated chip?
     """
 
-    pixels: UInt8[ndarray, "b 16 16"]
-    labels: Int64[ndarray, "b"]
-    decisions: Int64[ndarray, "b"]
-    start_us: Float64[ndarray, "b"]
-    reset_us: Float64[ndarray, "b"] | None
+    pixels: UInt8[ndarray, "k 16 16"]
+    labels: Int64[ndarray, "k"]
+    decisions: Int64[ndarray, "k"]
+    image_starts_us: Float64[ndarray, "k"]
     separation_us: float
-    input_spikes: tuple[ndarray, ndarray]
-    hidden_spikes: tuple[ndarray, ndarray]
+    resets_us: Float64[ndarray, "r 2"] | None
+    input_spikes: Spikes
+    hidden_spikes: Spikes
     time_us: Float64[ndarray, "t"]
     readout: Float32[ndarray, "t o"]
+    emulated: bool = True
+
+    @property
+    def end_us(self) -> float:
+        """End of the last image's slot, µs."""
+        return float(self.image_starts_us[-1]) + self.separation_us
 
 
 def stream(
@@ -204,30 +210,34 @@ def stream(
         chip.write(rounded), samples.spikes, seed=noise_seed, separation_us=separation_us,
         reset_after_us=RESET_US if reset else None,
     )  # fmt: skip
-    return _stretch(recording, samples.spikes, samples.labels, samples.pixels.reshape(-1, 16, 16), scale)
-
-
-def _stretch(recording: ContinuousRecording, spikes: Spikes, labels: ndarray, pixels: ndarray, scale: float) -> Stream:
-    begin = recording.start_us[0]
+    begin, sent = recording.start_us[0], samples.spikes
     start = recording.start_us - begin
-    owner = np.repeat(np.arange(len(spikes)), np.diff(spikes.offsets))
-    sent = np.ones(len(owner), bool) if recording.reset_after_us is None else spikes.times_us < recording.reset_after_us
-    input_us = (spikes.times_us + start[owner])[sent]
-    order = np.argsort(input_us, kind="stable")
-    shown = recording.sample_us >= begin - 5.0
+    if recording.reset_after_us is not None:
+        sent = sent.until(recording.reset_after_us)
+    input_us = sent.times_us + np.repeat(start, np.diff(sent.offsets))
+    shown = recording.sample_us >= begin
+    end_us = float(recording.sample_us[-1] - begin) + samples.spikes.duration_us
+    held = recording.reset_after_us is not None
     traces = (recording.output_lsb - recording.baseline_lsb()) * model_units_per_lsb(scale)
+    hidden_us = recording.spike_us - begin
     return Stream(
-        pixels=pixels,
-        labels=labels,
+        pixels=samples.pixels.reshape(-1, 16, 16),
+        labels=samples.labels,
         decisions=recording.decisions(),
-        start_us=start,
-        reset_us=None if recording.reset_after_us is None else start + recording.reset_after_us,
+        image_starts_us=start,
         separation_us=recording.separation_us,
-        input_spikes=(input_us[order], spikes.units[sent][order]),
-        hidden_spikes=(recording.spike_us - begin, recording.spike_unit),
+        resets_us=np.stack([start + recording.reset_after_us, start + separation_us], axis=1) if held else None,
+        input_spikes=_one_sample(input_us, sent.units, sent.n_units, end_us),
+        hidden_spikes=_one_sample(hidden_us, recording.spike_unit, config.n_hidden, end_us),
         time_us=recording.sample_us[shown] - begin,
         readout=traces[shown].astype(np.float32),
     )
+
+
+def _one_sample(times_us: ndarray, units: ndarray, n_units: int, duration_us: float) -> Spikes:
+    order = np.argsort(times_us, kind="stable")
+    kept = order[times_us[order] >= 0]  # a chip may fire before it is shown anything
+    return Spikes.from_events([(times_us[kept], units[kept])], n_units=n_units, duration_us=duration_us)
 
 
 def table(result: Continuous) -> str:

@@ -81,7 +81,7 @@ class Sparsity:
         NaN where the sweep does not reach.
         """
         means = sorted((self.at(rho)[0].mean, 100 - self.at(rho)[1].mean) for rho in self.config.rho_b)
-        x, y = np.array(means).T
+        x, y = np.array([(n, accuracy) for n, accuracy in means if n > 0] or [(np.inf, np.nan)]).T
         return float(np.interp(np.log(spikes), np.log(x), y)) if x[0] <= spikes <= x[-1] else float("nan")
 
 

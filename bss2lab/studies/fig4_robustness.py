@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
+from bss2lab.chip.instruments import self_active
 from bss2lab.config import Config, Source, quantity
+from bss2lab.errors import complain
 from bss2lab.learners.readout import evaluate_on_substrate
 from bss2lab.presets import PRESETS
 from bss2lab.runner import Job, Record, Runner
@@ -65,6 +67,14 @@ class RobustnessConfig(Config):
         if not given or len(set(given)) < len(given):
             raise ValueError("one or more different names of 'tau', 'threshold', 'both'")
         return given
+
+    @model_validator(mode="after")
+    def _check(self) -> RobustnessConfig:
+        for name, mode in (("itl", "itl"), ("software", "software")):
+            got = getattr(self, name).mode
+            if got != mode:
+                raise ValueError(complain(f"{name}.mode", expected=repr(mode), got=repr(got), fix="swap the two?"))
+        return self
 
     def conditions(self) -> list[tuple[Which, float, int]]:
         """Return (what is detuned, σ_d, seed) of every chip; at σ_d = 0 there is nothing to detune but once."""
@@ -166,9 +176,7 @@ def robustness(config: RobustnessConfig, run: Runner) -> Robustness:
         for which, sigma_d, seed in conditions
     ]
     learned = run([_named(one) for one in in_the_loop], "figure 4B, in the loop")
-    active = {
-        condition: int(record.values["self_active"]) for condition, record in zip(conditions, moved, strict=False)
-    }
+    active = {condition: record.values["self_active"] for condition, record in zip(conditions, moved, strict=False)}
     points = []
     for (which, sigma_d, seed), one, record in zip(conditions, in_the_loop, learned, strict=True):
         last = trained(one, record).final
@@ -197,7 +205,7 @@ def transfer(config: TransferConfig, inputs: Mapping[str, ndarray], scratch: Pat
     for name, split in (("train_error", images.train), ("test_error", images.held_out)):
         found = evaluate_on_substrate(chip, weights, encode(split, config.train), seed=_NOISE_SEED)
         errors[name] = 1 - found.accuracy
-    active = len(chip.detuning.self_active) if chip.detuning is not None else 0
+    active = len(self_active(chip))
     return Record({**errors, "self_active": active})
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from bss2lab.config import Config, Source, quantity
+from bss2lab.errors import complain
 from bss2lab.network import chip_weights
 from bss2lab.presets import DROPOUT, FULL, PRESETS
 from bss2lab.runner import Job, Record, Runner
@@ -47,6 +48,13 @@ class SilencingConfig(Config):
         if not given or given[0] != 0 or list(given) != sorted(set(given)) or not given[-1] < 1:
             raise ValueError("different numbers from 0 to below 1, in rising order")
         return given
+
+    @model_validator(mode="after")
+    def _check(self) -> SilencingConfig:
+        if self.without.dropout == self.dropout.dropout:
+            want, got = "another one than without.dropout", self.dropout.dropout
+            raise ValueError(complain("dropout.dropout", expected=want, got=got, fix="the paper compares 0 and 0.4"))
+        return self
 
 
 _SHORT = PRESETS["default"].replace(epochs=3, limit=8_000, lr_decay=0.6)
@@ -103,8 +111,9 @@ class Silencing:
         return Mean.of([100 * p.test_error for p in chosen])
 
     def increase(self, dropout: float, fraction: float) -> float:
-        """Return by how much the mean error grows against all neurons alive, percent of the latter."""
-        return 100 * (self.error(dropout, fraction).mean / self.error(dropout, 0.0).mean - 1)
+        """Return by how much the mean error grows against all neurons alive, percent of that (NaN if that is 0)."""
+        alive = self.error(dropout, 0.0).mean
+        return 100 * (self.error(dropout, fraction).mean / alive - 1) if alive else float("nan")
 
 
 def silencing(config: SilencingConfig, run: Runner) -> Silencing:
