@@ -217,6 +217,8 @@ def measured(monkeypatch):
     monkeypatch.setattr(report, "check_installed", lambda: None)
     monkeypatch.setattr(report, "interleave", interleave)
     monkeypatch.setattr(report, "lab", lambda: (asked["parts"].append("chip"), FOUND)[1])
+    doubled = {"1 worker": Timing(30e3, 29e3, 31e3, 1, 1, 1), "2 workers": Timing(16e3, 15e3, 17e3, 1.875, 1.8, 1.9)}
+    monkeypatch.setattr(report, "scaling", lambda rounds: (asked["parts"].append("studies"), doubled)[1])
     rate = {"low": 9e4, "median": 1e5, "high": 1.1e5, "accuracy": 0.9}
     monkeypatch.setattr(report, "images_per_second", lambda rounds: rate)
     monkeypatch.setattr(report.fresh, "first_use", first_use)
@@ -234,7 +236,8 @@ def test_the_report_prints_ratios_beside_goals_and_writes_the_record(measured, c
     assert "fastest peer" not in out
     assert (measured["rounds"], measured["peers"], measured["threads"]) == (5, 0, [0, 0, 1])
     record = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
-    assert set(record) == {"versions", "machine", "threads", "chip", "first_use", "memory_mb"}
+    assert "eight runs on 2 workers: faster than on 1 by: 1.88 ×   (goal ≥ 1.8)" in out
+    assert set(record) == {"versions", "machine", "threads", "chip", "studies", "first_use", "memory_mb"}
     assert record["threads"]["1"]["steps"][report.SOFTWARE]["ratio"] == 16.0
     assert record["chip"]["calibration_s"] == 12.25
 
@@ -267,7 +270,8 @@ def test_every_goal_has_its_line_in_a_whole_report(measured, capsys):
 @pytest.mark.parametrize(
     ("words", "wanted", "keys"),
     [
-        ([], ["chip", "training", "fresh"], {"chip", "first_use", "memory_mb"}),
+        ([], ["chip", "training", "studies", "fresh"], {"chip", "studies", "first_use", "memory_mb"}),
+        (["--part", "studies"], ["studies"], {"studies"}),
         (["--part", "chip"], ["chip"], {"chip"}),
         (["--part", "fresh"], ["fresh"], {"first_use", "memory_mb"}),
         (["--part", "training"], ["training"], set()),

@@ -93,7 +93,7 @@ def test_requirements_that_stand_in_two_extras_have_one_range():
 
 def test_core_and_extras_are_complete():
     core = {want.name for want in requirements()}
-    assert core == {"numpy", "scipy", "torch", "numba", "pydantic", "safetensors", "pooch", "tqdm"}
+    assert core == {"numpy", "scipy", "torch", "numba", "pydantic", "safetensors", "pooch", "tqdm", "filelock"}
     assert {Requirement(line).name for line in EXTRAS["lab"]} == {
         "jupyterlab",
         "ipywidgets",
@@ -101,7 +101,8 @@ def test_core_and_extras_are_complete():
         "plotly",
         "matplotlib",
     }
-    assert set(EXTRAS) == {"lab", "dev", "bench"}
+    assert {Requirement(line).name for line in EXTRAS["cluster"]} == {"dask", "distributed"}
+    assert set(EXTRAS) == {"lab", "dev", "bench", "cluster"}
 
 
 def test_conda_environment_has_the_same_ranges():

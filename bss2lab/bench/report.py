@@ -12,12 +12,13 @@ from bss2lab.bench.harness import Timing, interleave
 from bss2lab.bench.inference import images_per_second
 from bss2lab.bench.lab import lab
 from bss2lab.bench.peers import check_installed, peer_steps
+from bss2lab.bench.scaling import RUNS, TWO, scaling
 from bss2lab.results import versions
 from bss2lab.train import set_threads
 
 EAGER, SOFTWARE, IN_THE_LOOP = "eager PyTorch", "compiled, software", "compiled, in the loop with the emulated chip"
 
-PARTS = ("training", "chip", "fresh")
+PARTS = ("training", "chip", "studies", "fresh")
 """Parts of the benchmark."""
 
 GOALS = {
@@ -29,6 +30,7 @@ GOALS = {
     "slowest measurement protocol, 256 neurons": ("≤ 2", "s"),
     "constructing a chip, calibration shipped / cached": ("≤ 50", "ms"),
     "largest median error of the ideal emulator against exact solutions": ("< 0.5", "%"),
+    "eight runs on 2 workers: faster than on 1 by": ("≥ 1.8", "×"),
     "import beyond torch": ("< 0.5", "s"),
     "first kernel from cache": ("< 0.5", "s"),
     "memory of a training run": ("< 1,500", "MB"),
@@ -81,7 +83,7 @@ def run(
     """Run everything.
 
     Args:
-        parts: ``training``, ``chip`` and ``fresh`` (what a new process pays).
+        parts: ``training``, ``chip``, ``studies`` and ``fresh`` (what a new process pays).
         peers: also time snnTorch, norse and SpikingJelly.
         threads: thread counts to measure at.
         rounds: rounds of the interleaved timing.
@@ -98,6 +100,13 @@ def run(
         record["chip"] = run_lab(say)
     if "training" in parts:
         _run_training(record, peers=peers, threads=threads, rounds=rounds, say=say)
+    if "studies" in parts:
+        timings = scaling(rounds=3)
+        record["studies"] = {name: asdict(t) for name, t in timings.items()}
+        say(f"\na study of {RUNS} equal runs in the loop, processes started anew")
+        for name, t in timings.items():
+            say(f"  {name:<46}{t.median_ms / 1e3:>8.1f} s   × {t.ratio:.2f} ({t.ratio_low:.2f}–{t.ratio_high:.2f})")
+        _goal("eight runs on 2 workers: faster than on 1 by", f"{timings[TWO].ratio:.2f}", say)
     if "fresh" in parts:
         record["first_use"] = fresh.first_use()
         record["memory_mb"] = fresh.memory()

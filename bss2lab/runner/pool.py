@@ -83,13 +83,13 @@ def scheduler(address: str) -> Iterator[Executor]:
         InputError: if Dask is not installed, or nobody answers there.
     """
     try:
-        from distributed import Client  # pyright: ignore[reportMissingImports]
+        from distributed import Client
     except ImportError:
         fix = "pip install 'bss2lab[cluster]'"
         raise InputError(complain("--scheduler", expected="Dask", got="no such package", fix=fix)) from None
-    where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     try:
-        client = Client(**where, timeout=10)
+        file = address.endswith(".json")
+        client = Client(scheduler_file=address, timeout=10) if file else Client(address, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:
         fix = "start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
         got = " ".join(str(error).split())[:200] or type(error).__name__
