@@ -29,10 +29,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        temporary = None
     except OSError as error:
+        raise unwritable(path, error) from error
+    finally:  # (Ctrl-C leaves nothing behind either)
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
 
 
 def remove_leftovers(path: Path) -> None:
@@ -54,10 +56,11 @@ def check_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> OSError:
+def unwritable(path: Path, error: OSError) -> OSError:
+    """Return the error for a place that cannot be written to: the same number, and the place's name."""
     in_the_way = isinstance(error, FileExistsError)  # of mkdir: a file lies where the folder should
     reason = f"the file {path.parent}, which is no folder" if in_the_way else error.strerror or str(error)
     fix = "free space or choose another folder"

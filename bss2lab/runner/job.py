@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bss2lab.config import Config
+from bss2lab.errors import InputError, complain
 from bss2lab.version import NUMERICS
 
 if TYPE_CHECKING:
@@ -29,6 +30,34 @@ class Record:
 
     values: dict[str, Any]
     arrays: Mapping[str, ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def portable(cls, returned: object, name: str) -> Record:
+        """Return what a task gave back as it will be read from a file: a record is the same, computed or found.
+
+        Args:
+            returned: what came.
+            name: the job's name, for the error.
+
+        Raises:
+            InputError: if it is no record, or holds what no file of records can.
+        """
+        fix = "return Record(values ready for JSON, arrays of numbers)"
+        if not isinstance(returned, Record):
+            got = type(returned).__name__
+            raise InputError(complain(f"result of {name}", expected="a Record", got=got, fix=fix))
+        try:
+            values = json.loads(json.dumps(returned.values, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            got = str(error)
+            raise InputError(complain(f"values of {name}", expected="what JSON can hold", got=got, fix=fix)) from None
+        arrays = {key: np.array(array, order="C") for key, array in returned.arrays.items()}
+        for key, array in arrays.items():
+            if array.dtype.kind not in "biuf":
+                want, got = "an array of numbers", array.dtype
+                raise InputError(complain(f"array {key!r} of {name}", expected=want, got=got, fix=fix))
+            arrays[key] = array.astype(array.dtype.newbyteorder("="), copy=False)
+        return cls(values, arrays)
 
 
 Task = Callable[[Any, Mapping[str, "ndarray"], "Path | None"], Record]
@@ -65,7 +94,7 @@ class Job:
         what = {"kind": self.kind, "config": self.config.identity(), "numerics": NUMERICS}
         digest = hashlib.sha256(json.dumps(what, sort_keys=True, allow_nan=False).encode())
         for name in sorted(self.inputs):
-            array = np.ascontiguousarray(self.inputs[name])
+            array = np.asarray(self.inputs[name], order="C")
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()[:32]

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import pickle
+import signal
+import socket
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from bss2lab.errors import InputError, complain
 from bss2lab.runner import worker
+from bss2lab.runner.job import Job
 
 WORKER_MB = 1200
 """Memory that a worker may need, MB: a training run holds 850 MB at most (measured by ``bss2lab bench``)."""
+
+_PATIENCE_S = 8
+"""How long to wait for a cluster's scheduler to answer."""
+
+_THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS",
+)  # fmt: skip
+"""What libraries read when they are first imported: how many threads to start."""
 
 
 def usable_cores() -> int:
@@ -51,25 +68,78 @@ class LocalPool:
         self.workers = workers or default_workers()
         self._executor: ProcessPoolExecutor | None = None
         self._stop: Connection | None = None
+        self._ready: Connection | None = None
 
-    @property
-    def executor(self) -> Executor:
-        """The processes, started when first needed."""
+    def submit(self, job: Job, folder: Path) -> Future[worker.Done | worker.Busy | worker.Failed]:
+        """Send a job to the processes, which are started when first needed. Its record will be in the store.
+
+        Args:
+            job: the job.
+            folder: folder of the store.
+
+        Raises:
+            BrokenExecutor: if a process was killed since.
+            Exception: whatever pickle raises for a job that cannot be sent.
+        """
+        sent = pickle.dumps(job)
+        with _inherited():
+            return self._processes().submit(worker.work, sent, folder, light=True)
+
+    def discard(self) -> bool:
+        """End all processes at once, wherever they are; the next job starts new ones.
+
+        Returns:
+            Whether any process had got as far as to wait for jobs.
+        """
+        executor, self._executor = self._executor, None
+        begun = self._ready is not None and self._ready.poll()
+        for end in (self._stop, self._ready):
+            if end is not None:
+                end.close()
+        self._stop = self._ready = None
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=True)
+        return begun
+
+    def _processes(self) -> ProcessPoolExecutor:
         if self._executor is None:
             context = multiprocessing.get_context("spawn")  # fork would copy the kernels' thread pool half-alive
-            watched, self._stop = context.Pipe(duplex=False)
+            stopped, self._stop = context.Pipe(duplex=False)
+            self._ready, ready = context.Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=worker.begin, initargs=(watched,)
+                self.workers, mp_context=context, initializer=worker.begin, initargs=(stopped, ready)
             )
         return self._executor
 
-    def discard(self) -> None:
-        """End all processes at once, wherever they are; the next use starts new ones."""
-        executor, self._executor = self._executor, None
-        if self._stop is not None:
-            self._stop.close()
-        if executor is not None:
-            executor.shutdown(wait=True, cancel_futures=True)
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@contextmanager
+def _inherited() -> Iterator[None]:
+    """Let processes that are started here be born with one thread per library and deaf to Ctrl-C.
+
+    Both would come too late in the process itself: importing what a job needs takes seconds.
+    """
+    with _ONE_AT_A_TIME:
+        yield from _inherit()
+
+
+def _inherit() -> Iterator[None]:
+    resource_tracker.ensure_running()  # (which ends by letting Ctrl-C through again)
+    before = {name: os.environ.get(name) for name in _THREADS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextmanager
@@ -87,12 +157,44 @@ def scheduler(address: str) -> Iterator[Executor]:
     except ImportError:
         fix = "pip install 'bss2lab[cluster]'"
         raise InputError(complain("--scheduler", expected="Dask", got="no such package", fix=fix)) from None
+    fix = "start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
     try:
-        file = address.endswith(".json")
-        client = Client(scheduler_file=address, timeout=10) if file else Client(address, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
-        fix = "start one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
+        found = _address(address)
+        _knock(found)
+        client = Client(found, timeout=_PATIENCE_S)
+    except (OSError, ValueError, KeyError, TypeError, TimeoutError) as error:
         got = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(complain("scheduler", expected=f"one that answers at {address}", got=got, fix=fix)) from None
     with client:
         yield client.get_executor()
+
+
+def _address(address: str) -> str:
+    """Return an address, read from a scheduler file if that is what it names (Dask would wait for one forever)."""
+    if not address.endswith(".json"):
+        return address
+    return str(json.loads(Path(address).read_text())["address"])
+
+
+def _knock(address: str) -> None:
+    """Find out whether a scheduler answers: Dask's client would wait forever for whoever accepts and says nothing.
+
+    A scheduler speaks first: eight bytes, the length of what follows.
+
+    Raises:
+        OSError, ValueError: if not.
+    """
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    if parts.scheme != "tcp":
+        return  # encrypted, or another transport: left to Dask
+    if not parts.hostname or not parts.port:
+        raise ValueError("no tcp://host:port")
+    with socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE_S) as connection:
+        heard = b""
+        while len(heard) < 8:
+            more = connection.recv(8 - len(heard))
+            if not more:
+                raise ConnectionError("it hung up")
+            heard += more
+    if int.from_bytes(heard, "little") > 2**24:
+        raise ValueError(f"another kind of server, which begins with {heard!r}")

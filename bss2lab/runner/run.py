@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass, field
+from concurrent.futures import BrokenExecutor, Executor, Future
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bss2lab.errors import Bss2Error
+from bss2lab.errors import Bss2Error, complain
+from bss2lab.runner.batch import Batch, Failure, Flight
 from bss2lab.runner.job import Job, Record
 from bss2lab.runner.pool import LocalPool
 from bss2lab.runner.progress import Status
 from bss2lab.runner.store import Store
-from bss2lab.runner.worker import Busy, Done, Failed, look_up, work
+from bss2lab.runner.worker import Busy, Done, Failed, work
 
 _TICK_S = 1.0
-"""How often the status is renewed, and how long to wait for a job that another process is at."""
+"""How often the status is renewed at least."""
 
-_LIVES = 4
-"""How often a job may lose its worker without having got any further. From the second time on it runs alone."""
+_STARTS = 3
+"""How often in a row the pool may die before any of its processes was there."""
 
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A job that could not be done.
-
-    Attributes:
-        job: name and configuration.
-        reason: the error in one line.
-        details: traceback, if there is one.
-    """
-
-    job: str
-    reason: str
-    details: str = ""
+_SHOWN = 20
+"""How many failures the error's text lists."""
 
 
 class RunsFailed(Bss2Error):
@@ -53,15 +42,9 @@ class RunsFailed(Bss2Error):
         lines = [
             f"{len(failures)} of {total} runs: expected to finish, got errors; mend the cause and start again ({kept})"
         ]
-        super().__init__("\n".join(lines + [f"  {f.job}: {f.reason}" for f in failures]))
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A job under way."""
-
-    index: int
-    begin: float = field(default_factory=time.monotonic)
+        lines += [f"  {f.job}: {f.reason}" for f in failures[:_SHOWN]]
+        lines += [f"  … and {len(failures) - _SHOWN} more"] if len(failures) > _SHOWN else []
+        super().__init__("\n".join(lines))
 
 
 class Runner:
@@ -72,7 +55,8 @@ class Runner:
     checkpoint. Several runners may share a store; no job is computed twice.
 
     Args:
-        store: folder of the records; None: keep nothing.
+        store: folder of the records; None: keep nothing (but, for processes on this machine, in a temporary
+            folder until the runner is closed).
         executor: where to run; any ``concurrent.futures.Executor`` (of Dask, MPI, threads). None: processes on this
             machine.
         workers: number of processes, if there is no executor; None: one per core.
@@ -90,9 +74,10 @@ class Runner:
         workers: int | None = None,
         watch: Callable[[Status], None] = lambda _: None,
     ) -> None:
-        self.store = Store(store) if store is not None else None
         self._pool = LocalPool(workers) if executor is None else None
         self._given, self._watch = executor, watch
+        self.store = self._records = Store(store) if store is not None else None
+        self._temporary: weakref.finalize | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +91,9 @@ class Runner:
         """End the worker processes, if this runner started any."""
         if self._pool is not None:
             self._pool.discard()
+        if self._temporary is not None:
+            self._temporary()
+            self._temporary = self._records = None
 
     def __call__(self, jobs: Sequence[Job], label: str = "runs") -> list[Record]:
         """Do jobs.
@@ -118,165 +106,72 @@ class Runner:
             One record per job.
 
         Raises:
-            RunsFailed: if some failed; all others were finished first (unless the store cannot be written).
+            RunsFailed: if some failed; all others were finished first (unless the store cannot be written to).
+            Bss2Error: if there is nobody to do them: a given executor broke down, or no process can be started.
         """
-        batch = _Batch(jobs, label, self.store, self._watch)
+        if self._pool is not None and self._records is None:  # large records do not go through the pool's pipe
+            folder = Path(tempfile.mkdtemp(prefix="bss2lab-"))
+            self._records = Store(folder)
+            self._temporary = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        batch = Batch(jobs, label, self._records, self._watch, self._pool.workers if self._pool else None)
         try:
             batch.look_up()
+            barren = 0
             while batch.left:
-                self._fill(batch)
-                self._collect(batch)
-            batch.report()
+                try:
+                    self._fill(batch)
+                    batch.collect(_TICK_S)
+                except BrokenExecutor as error:
+                    barren = self._recover(batch, error, barren)
+                batch.report()
         except BaseException:
+            batch.cancel()
             self.close()
             raise
+        batch.tidy()
         if batch.failures:
-            raise RunsFailed(batch.failures, len(jobs), self.store.folder if self.store else None)
+            raise RunsFailed(batch.failures, batch.total, self.store.folder if self.store else None)
         return batch.results()
 
-    def _fill(self, batch: _Batch) -> None:
+    def _fill(self, batch: Batch) -> None:
         """Send jobs until every worker has one (an executor of others decides that itself)."""
-        folder = self.store.folder if self.store else None
-        while (index := batch.next(self._pool.workers if self._pool else None)) is not None:
+        while (index := batch.next()) is not None:
             try:
-                executor = self._pool.executor if self._pool else self._given
-                assert executor is not None
-                batch.flights[executor.submit(work, batch.jobs[index], folder)] = _Flight(index)
-            except BrokenExecutor as error:
+                future = self._send(batch.jobs[index])
+                batch.flights[future] = Flight(index)
+                if future.done():  # an executor that works at once: see what came of it before the next job
+                    return
+            except BrokenExecutor:
                 batch.waiting.appendleft(index)
-                self._recover(batch, error)
-                return
+                raise
+            except RuntimeError:  # the executor takes no more
+                raise
+            except Exception as error:  # this job cannot be sent
+                batch.land(Flight(index), Failed.of(error, None))
 
-    def _collect(self, batch: _Batch) -> None:
-        done, _ = wait(batch.flights, timeout=_TICK_S, return_when=FIRST_COMPLETED)
-        for future in done:
-            if future not in batch.flights:
-                continue
-            error = future.exception()
-            if error is None:
-                batch.land(batch.flights.pop(future), future.result())
-            elif isinstance(error, BrokenExecutor):
-                self._recover(batch, error)
-                break
-            else:  # it could not be sent, or its answer not be received
-                batch.land(batch.flights.pop(future), Failed(f"{type(error).__name__}: {error}"))
-        if not batch.flights and batch.waiting:
-            time.sleep(_TICK_S)  # all that is left is under way in other processes
-        batch.report()
+    def _send(self, job: Job) -> Future[Done | Busy | Failed]:
+        if self._pool is not None:
+            assert self._records is not None
+            return self._pool.submit(job, self._records.folder)
+        assert self._given is not None
+        return self._given.submit(work, job, self.store.folder if self.store else None)
 
-    def _recover(self, batch: _Batch, error: BaseException) -> None:
-        """A worker was killed and took the pool with it: put its jobs back and start new processes."""
+    def _recover(self, batch: Batch, error: BaseException, barren: int) -> int:
+        """A worker was killed and took the pool with it: put its jobs back, to go to new processes.
+
+        Returns:
+            How often in a row the pool has died before any of its processes was there.
+        """
         if self._pool is None:
             kept = f"records are in {self.store.folder}" if self.store else "nothing was kept: there is no store"
-            raise Bss2Error(f"executor: expected workers that live, got {error}; start again ({kept})") from error
-        self._pool.discard()
-        batch.lose_all()
-
-
-class _Batch:
-    """The jobs of one call: which wait, which fly, what came of them."""
-
-    def __init__(self, jobs: Sequence[Job], label: str, store: Store | None, watch: Callable[[Status], None]) -> None:
-        self.jobs, self._label, self._store, self._watch = list(jobs), label, store, watch
-        first: dict[str, int] = {}
-        self._same = [first.setdefault(job.key, index) for index, job in enumerate(self.jobs)]
-        self._keys = {index: key for key, index in first.items()}
-        self.waiting = deque(self._keys)
-        self.flights: dict[Future[Done | Busy | Failed], _Flight] = {}
-        self.failures: list[Failure] = []
-        self._records: dict[int, Record] = {}
-        self._deaths: dict[int, tuple[int, float]] = {}
-        self._not_before: dict[int, float] = {}
-        self._found, self._seconds, self._cost, self._note, self._last = 0, 0.0, 0.0, "", None
-
-    @property
-    def left(self) -> bool:
-        return bool(self.waiting or self.flights)
-
-    def results(self) -> list[Record]:
-        return [self._records[index] for index in self._same]
-
-    def look_up(self) -> None:
-        """Take what the store has."""
-        if self._store is not None:
-            for index in list(self.waiting):
-                record, note = look_up(self._store, self._keys[index])
-                self._remark(note)
-                if record is not None:
-                    self._records[index], self._found = record, self._found + 1
-                    self.waiting.remove(index)
-        self.report()
-
-    def next(self, slots: int | None) -> int | None:
-        """Take the next job to send, or None if it must wait."""
-        alone = any(self._deaths.get(flight.index, (0, 0.0))[0] > 1 for flight in self.flights.values())
-        if alone or (slots is not None and len(self.flights) >= slots):
-            return None
-        now = time.monotonic()
-        for index in self.waiting:
-            suspect = self._deaths.get(index, (0, 0.0))[0] > 1
-            if self._not_before.get(index, 0.0) <= now and not (suspect and self.flights):
-                self.waiting.remove(index)
-                return index
-        return None
-
-    def land(self, flight: _Flight, answer: Done | Busy | Failed) -> None:
-        """Note what came of a job."""
-        index = flight.index
-        if isinstance(answer, Busy):
-            self._not_before[index] = time.monotonic() + _TICK_S
-            self.waiting.append(index)
-        elif isinstance(answer, Failed):
-            self.failures.append(Failure(str(self.jobs[index]), answer.reason, answer.details))
-            if answer.hopeless:
-                self._give_up()
-        else:
-            self._remark(answer.note)
-            self._records[index] = answer.record
-            if answer.computed:
-                self._seconds, self._cost = self._seconds + answer.seconds, self._cost + self.jobs[index].cost
-                self._keep(index, answer)
-            else:
-                self._found += 1
-
-    def lose_all(self) -> None:
-        """All workers are gone: their jobs wait again, unless they never get anywhere."""
-        for flight in self.flights.values():
-            index, key = flight.index, self._keys[flight.index]
-            stage = self._store.stage(key) if self._store is not None else 0.0
-            deaths, before = self._deaths.get(index, (0, 0.0))
-            deaths = deaths + 1 if stage == before or not deaths else 1
-            self._deaths[index] = deaths, stage
-            if deaths >= _LIVES:
-                reason = f"its worker process was killed {deaths} times at the same point (out of memory?)"
-                self.failures.append(Failure(str(self.jobs[index]), reason))
-            else:
-                self.waiting.appendleft(index)
-        self.flights.clear()
-
-    def report(self) -> None:
-        """Tell the watcher."""
-        running, now = len(self.flights), time.monotonic()
-        left = None
-        if self._cost > 0:
-            per_cost = self._seconds / self._cost
-            ahead = sum(self.jobs[index].cost for index in self.waiting) * per_cost
-            flying = [max(0.0, self.jobs[f.index].cost * per_cost - (now - f.begin)) for f in self.flights.values()]
-            left = max([*flying, (ahead + sum(flying)) / max(running, 1)])
-        computed = len(self._records) - self._found
-        note, self._note = self._note, ""
-        status = Status(self._label, len(self._keys), self._found, computed, running, len(self.failures), left, note)
-        self._watch(status)
-
-    def _keep(self, index: int, answer: Done) -> None:
-        """See to it that the record is in this store too: a worker far away may have written it elsewhere."""
-        if self._store is not None and not self._store.path(self._keys[index]).exists():
-            self._store.write(self.jobs[index], answer.record, answer.seconds)
-
-    def _give_up(self) -> None:
-        self.failures += [Failure(str(self.jobs[index]), "not begun: the disk takes no more") for index in self.waiting]
-        self.waiting.clear()
-
-    def _remark(self, note: str) -> None:
-        if note:
-            self._note = f"{self._note}\n{note}" if self._note else note
+            fix = f"start again ({kept}); processes need the start method 'spawn'"
+            raise Bss2Error(complain("executor", expected="workers that live", got=error, fix=fix)) from error
+        begun = self._pool.discard()
+        batch.collect(0.0, lost=True)
+        batch.put_back(blame=begun)
+        barren = 0 if begun else barren + 1
+        if barren >= _STARTS:
+            got = "processes that end before their first job (their errors are above)"
+            fix = "in a script, call this below `if __name__ == '__main__':`; or pass an executor"
+            raise Bss2Error(complain("worker processes", expected="to start", got=got, fix=fix)) from error
+        return barren

@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from bss2lab.errors import DataError, complain
 from bss2lab.kernels.jit import user_cache
 from bss2lab.results import versions
 from bss2lab.runner.job import Job, Record
-from bss2lab.storage import remove_leftovers, write_atomically
+from bss2lab.storage import remove_leftovers, unwritable, write_atomically
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -70,8 +70,18 @@ class Store:
 
         Raises:
             DamagedRecord: if the file is not what was written.
+            DataError: if the file cannot be opened: whether it is whole, nobody knows.
         """
         path = self.path(key)
+        try:
+            path.open("rb").close()
+        except FileNotFoundError:
+            return None
+        except IsADirectoryError:
+            pass  # no record; found out below
+        except OSError as error:
+            got, fix = error.strerror or str(error), "make it readable, or remove it to compute it again"
+            raise DataError(complain(str(path), expected="a readable record", got=got, fix=fix)) from error
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
@@ -82,8 +92,6 @@ class Store:
             if body["format"] != FORMAT or body["key"] != key:
                 raise ValueError(f"format {body['format']}, key {body['key']}")
             return Record(body["values"], arrays)
-        except FileNotFoundError:
-            return None
         except _DAMAGE as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             fix = "it is set aside and computed again"
@@ -99,45 +107,76 @@ class Store:
         body = {"format": FORMAT, "key": key, "kind": job.kind, "name": job.name, "values": record.values}
         body |= {"config": job.config.model_dump(mode="json"), "versions": versions(), "seconds": round(seconds, 3)}
         text = json.dumps(body, allow_nan=False, ensure_ascii=False)
-        arrays = {name: np.ascontiguousarray(array) for name, array in record.arrays.items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
         metadata = {"bss2lab": text, "sha256": _digest(text, arrays)}
         write_atomically(self.path(key), safetensors.numpy.save(arrays, metadata=metadata))
 
     def set_aside(self, key: str) -> Path:
-        """Move a damaged record out of the way; return where it is now."""
-        aside = self.folder / "damaged" / self.path(key).name
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        self.path(key).replace(aside)
+        """Move a damaged record out of the way; return where it is now.
+
+        Raises:
+            OSError: naming the record, if it cannot be moved.
+        """
+        path = self.path(key)
+        aside = self.folder / "damaged" / path.name
+        try:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside)
+        except OSError as error:
+            raise unwritable(aside, error) from error
         return aside
 
     def clean_up(self, key: str) -> None:
-        """Remove what a job needs no longer, once its record is there."""
+        """Remove what a job needs no longer, once its record is there. Only for whoever has claimed the job."""
         shutil.rmtree(self.scratch(key), ignore_errors=True)
+
+    def tidy(self, key: str) -> None:
+        """Remove what a process that was killed after the last stroke left of a finished job."""
+        if not (self._lock(key).exists() or self.scratch(key).exists()):
+            return
+        try:
+            with self.claim(key) as claimed:
+                if claimed and self.path(key).exists():
+                    self.clean_up(key)
+        except OSError:
+            pass  # a store that can only be read is as tidy as it can be
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
         """Try to become the one process that works on a job. Yields whether it worked; never waits.
 
         Raises:
-            OSError: if the folder cannot be written to.
+            OSError: naming the lock, if the folder cannot be written to.
         """
-        lock = FileLock(self.folder / "locks" / f"{key}.lock")
+        path = self._lock(key)
+        lock = FileLock(path)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             yield False
             return
+        except OSError as error:
+            raise unwritable(path, error) from error
         try:
             remove_leftovers(self.path(key))
             yield True
             if self.path(key).exists():  # whoever still waits for this very file will find the record
-                Path(lock.lock_file).unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
         finally:
             lock.release()
 
     def stage(self, key: str) -> float:
         """Return a number that grows whenever a job's unfinished business gets further (0: nothing there)."""
-        return max((entry.stat().st_mtime for entry in self.scratch(key).glob("*")), default=0.0)
+        latest = 0.0
+        for entry in self.scratch(key).glob("*"):
+            with suppress(FileNotFoundError):  # another process finishes or renames it
+                latest = max(latest, entry.stat().st_mtime)
+        return latest
+
+    def _lock(self, key: str) -> Path:
+        return self.folder / "locks" / f"{key}.lock"
 
 
 def _digest(text: str, arrays: dict[str, ndarray]) -> str:

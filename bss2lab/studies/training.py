@@ -122,10 +122,11 @@ def load_network(path: Path) -> Trained:
 def images_of(config: TrainConfig) -> Data:
     """Load the images of a run; a worker process that does many runs keeps them."""
     what = TrainConfig(task=config.task, limit=config.limit, validation=config.validation)
-    if what not in _LOADED:
+    data = _LOADED.get(what)  # (another thread may clear it meanwhile)
+    if data is None:
         _LOADED.clear()
-        _LOADED[what] = Data.load(what)
-    return _LOADED[what]
+        data = _LOADED[what] = Data.load(what)
+    return data
 
 
 _LOADED: dict[TrainConfig, Data] = {}
