@@ -8,15 +8,42 @@
 Everything that the chip returns is emulated.
 """
 
-from bss2lab.chip import Calibration, Chip, ChipProfile, Codes, Targets
-from bss2lab.errors import Bss2Error, CalibrationError, CheckpointError, DataError, InputError
-from bss2lab.settings import TrainConfig
-from bss2lab.train import Data, Run, fit
-from bss2lab.types import Recording, Spikes, Substrate, Weights
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bss2lab.version import __version__
+
+if TYPE_CHECKING:
+    from bss2lab.chip import Calibration, Chip, ChipProfile, Codes, Targets
+    from bss2lab.errors import Bss2Error, CalibrationError, CheckpointError, DataError, InputError
+    from bss2lab.settings import TrainConfig
+    from bss2lab.train import Data, Run, fit
+    from bss2lab.types import Recording, Spikes, Substrate, Weights
 
 __all__ = [
     "Bss2Error", "Calibration", "CalibrationError", "CheckpointError", "Chip", "ChipProfile", "Codes", "Data",
     "DataError", "InputError", "Recording", "Run", "Spikes", "Substrate", "Targets", "TrainConfig", "Weights",
     "__version__", "fit",
 ]  # fmt: skip
+
+_HOME = {
+    **dict.fromkeys(("Calibration", "Chip", "ChipProfile", "Codes", "Targets"), "chip"),
+    **dict.fromkeys(("Bss2Error", "CalibrationError", "CheckpointError", "DataError", "InputError"), "errors"),
+    **dict.fromkeys(("Data", "Run", "fit"), "train"),
+    **dict.fromkeys(("Recording", "Spikes", "Substrate", "Weights"), "types"),
+    "TrainConfig": "settings",
+}
+"""Where each name comes from. It is loaded when first asked for: a worker process starts without torch and numba."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bss2lab' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"bss2lab.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any
 
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.chip.transfer import Transfer
 from bss2lab.settings import TrainConfig
-from bss2lab.version import NUMERICS, __version__
+from bss2lab.version import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +46,6 @@ class Epoch:
         value = self.test_accuracy if self.test_accuracy is not None else self.validation_accuracy
         assert value is not None
         return value
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    names = ("numpy", "scipy", "torch", "numba")
-    return {
-        "bss2lab": __version__,
-        "numerics": str(NUMERICS),
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in names},
-        "machine": f"{platform.machine()} {sys.platform}",
-    }
 
 
 def run_record(config: TrainConfig, profile: ChipProfile | None, epochs: list[Epoch]) -> dict[str, Any]:

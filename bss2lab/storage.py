@@ -7,7 +7,14 @@ import os
 import tempfile
 from pathlib import Path
 
+import pooch
+
 from bss2lab.errors import complain
+
+
+def user_cache() -> Path:
+    """Return the folder for whatever can be made again: the user's cache, or ``BSS2LAB_CACHE``."""
+    return Path(os.environ.get("BSS2LAB_CACHE") or pooch.os_cache("bss2lab"))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,6 +1,22 @@
 """Version of the package, and of its numbers."""
 
+import platform
+import sys
+from importlib import metadata
+
 __version__ = "0.1.0"
 
 NUMERICS = 3
 """Raised whenever a change moves a result; CHANGELOG.md says under *Numerics* what moved."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    names = ("numpy", "scipy", "torch", "numba")
+    return {
+        "bss2lab": __version__,
+        "numerics": str(NUMERICS),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in names},
+        "machine": f"{platform.machine()} {sys.platform}",
+    }

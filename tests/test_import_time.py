@@ -33,5 +33,20 @@ def test_import_loads_no_plotting_or_jupyter_module(module):
     assert loaded_by(f"import {module}") & HEAVY == set()
 
 
+@pytest.mark.parametrize("module", ["bss2lab", "bss2lab.runner", "bss2lab.runner.worker"])
+def test_a_worker_process_starts_without_torch_and_numba(module):
+    assert loaded_by(f"import {module}") & {"torch", "numba", "scipy"} == set()
+
+
+def test_every_public_name_is_there_when_asked_for():
+    import bss2lab
+
+    assert set(bss2lab.__all__) <= set(dir(bss2lab))
+    for name in bss2lab.__all__:
+        assert getattr(bss2lab, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Chpi'"):
+        bss2lab.Chpi  # noqa: B018
+
+
 def test_the_check_sees_a_heavy_module():
     assert loaded_by("import matplotlib") & HEAVY == {"matplotlib"}

@@ -329,10 +329,10 @@ def test_ctrl_c_ends_all_cleanly_and_a_rerun_goes_on(moment, driver):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (1, 130, -signal.SIGINT)
-    assert errors.count("Traceback") <= 1  # the driver's own
+    assert errors.count("Traceback") <= 1, errors  # the driver's own
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert "SpawnProcess" not in errors
-    assert not any(p.is_running() and p.status() != "zombie" for p in orphans)
+    wait_until(lambda: not any(p.is_running() and p.status() != "zombie" for p in orphans), "no orphans", 10)
     again = driver.start()
     _, errors = again.communicate(timeout=PATIENCE_S)
     assert (again.returncode, errors) == (0, "")

@@ -358,7 +358,7 @@ def test_every_study_has_a_quick_and_a_full_form_of_the_same_kind(name):
 def test_the_number_of_seeds_reaches_the_trainings_inside():
     config = study("table2").configuration(full=True, seeds=2)
     assert config.continuous.training.seeds == config.latency.training.seeds == 2
-    assert config.continuous.training.train == table2.REGULARISED.train
+    assert config.continuous.training.train == table2.EARLY.train
     with pytest.raises(InputError, match="seeds"):
         study("fig3b").configuration(full=True, seeds=0)
 

@@ -12,7 +12,8 @@ from bss2lab.chip.calibration import Calibration
 from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.errors import CalibrationError
-from bss2lab.kernels.jit import source_digest, user_cache
+from bss2lab.kernels.jit import source_digest
+from bss2lab.storage import user_cache
 
 SHIPPED = range(10)
 """Numbers of the chips whose calibration comes with the package (``bss2lab chip calibrate --shipped`` remakes them)."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
-import pooch
 from numba.core import config
+
+from bss2lab.storage import user_cache
 
 numba_config: Any = config  # (its attributes are made at run time)
 
@@ -29,11 +29,6 @@ FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INLINED = ("dynamics.py", "surrogate.py", "quantize.py", "kernels", "chip", "datasets")
-
-
-def user_cache() -> Path:
-    """Return the folder for whatever can be made again: the user's cache, or ``BSS2LAB_CACHE``."""
-    return Path(os.environ.get("BSS2LAB_CACHE") or pooch.os_cache("bss2lab"))
 
 
 @functools.cache

@@ -61,7 +61,8 @@ class LocalPool:
     def __init__(self, workers: int | None = None) -> None:
         if workers is not None and not 1 <= workers <= 1024:
             raise InputError(complain("workers", expected="1 … 1024", got=workers, fix="leave it out: one per core"))
-        if multiprocessing.parent_process() is not None:
+        importing_main = getattr(multiprocessing.current_process(), "_inheriting", False)
+        if importing_main or multiprocessing.parent_process() is not None:
             fix = "put the call below `if __name__ == '__main__':`, or pass an executor"
             got = "a worker process that runs the script again"
             raise InputError(complain("worker processes", expected="to be started once", got=got, fix=fix))

@@ -24,10 +24,9 @@ import safetensors.numpy
 from filelock import FileLock, Timeout
 
 from bss2lab.errors import DataError, complain
-from bss2lab.kernels.jit import user_cache
-from bss2lab.results import versions
 from bss2lab.runner.job import Job, Record
-from bss2lab.storage import remove_leftovers, unwritable, write_atomically
+from bss2lab.storage import remove_leftovers, unwritable, user_cache, write_atomically
+from bss2lab.version import versions
 
 if TYPE_CHECKING:
     from numpy import ndarray

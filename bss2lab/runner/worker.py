@@ -7,10 +7,11 @@ import os
 import pickle
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, parent_process
 from pathlib import Path
@@ -18,7 +19,6 @@ from pathlib import Path
 from bss2lab.errors import InputError, complain
 from bss2lab.runner.job import Job, Record
 from bss2lab.runner.store import DamagedRecord, Store
-from bss2lab.train import set_threads
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 """Errors of a disk that takes nothing more, whoever meets them."""
@@ -88,8 +88,8 @@ def work(job: Job | bytes, folder: Path | None, light: bool = False) -> Done | B
     """
     store = Store(folder) if folder is not None else None
     try:
-        set_threads(1)
         given: Job = pickle.loads(job) if isinstance(job, bytes) else job
+        _use_one_thread()
         key = given.key
         with store.claim(key) if store else nullcontext(True) as claimed:
             if not claimed:
@@ -129,6 +129,14 @@ def look_up(store: Store, key: str) -> tuple[Record | None, str]:
         return None, f"{error} (now {store.set_aside(key)})"
 
 
+def _use_one_thread() -> None:
+    """Let the libraries that the job's module has loaded use one thread (this module itself loads none of them)."""
+    if numba := sys.modules.get("numba"):
+        numba.set_num_threads(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
 def _me() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
@@ -153,4 +161,5 @@ def begin(stop: connection.Connection, ready: connection.Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    ready.send_bytes(b"1")
+    with suppress(OSError):  # the parent has closed it, and this process has not much longer
+        ready.send_bytes(b"1")

@@ -42,6 +42,9 @@ class LatencyConfig(Config):
         le=16,
         why="a quarter of the period: the emulation's fine step",
     )
+    read_steps: int = quantity(
+        20, "model steps that are read, however few a network was trained on", source=Source.AUTHORS_CODE, ge=2, le=400
+    )
 
 
 QUICK = LatencyConfig(training=QUICK_TRAINING, phases=2)
@@ -53,10 +56,12 @@ class DecisionConfig(Config):
     Attributes:
         train: the run that the weights come from.
         phases: phases of the ADC's clock.
+        read_steps: model steps that are read.
     """
 
     train: TrainConfig
     phases: int
+    read_steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +97,19 @@ def latency(config: LatencyConfig, run: Runner) -> Latency:
         run: does the jobs.
     """
     networks = train_all(config.training.runs(), run, "figure 3C, training")
-    records = run([_job(one, config.phases) for one in networks], "figure 3C, decisions")
+    records = run([_job(one, config) for one in networks], "figure 3C, decisions")
     rows = tuple(tuple(record.values["accuracy"]) for record in records)
     return Latency(config, tuple(records[0].values["until_us"]), rows)
 
 
-def _job(network: Trained, phases: int) -> Job:
-    config = DecisionConfig(train=network.config, phases=phases)
-    return Job("decisions", f"seed {network.config.seed}", decide_early, config, network.weights._asdict())
+def _job(network: Trained, config: LatencyConfig) -> Job:
+    one = DecisionConfig(train=network.config, phases=config.phases, read_steps=config.read_steps)
+    return Job("decisions", f"seed {network.config.seed}", decide_early, one, network.weights._asdict())
 
 
 def decide_early(config: DecisionConfig, inputs: Mapping[str, ndarray], scratch: Path | None) -> Record:
     """Classify the test images from the samples in [0, T], for every T at which a sample is taken."""
-    train = config.train
+    train = config.train.replace(n_steps=config.read_steps)
     chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
     weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     shift_us = chip.profile.cadc_period_us / config.phases
