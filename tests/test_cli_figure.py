@@ -5,6 +5,7 @@ import io
 import json
 import os
 
+import golden
 import numpy as np
 import pytest
 from matplotlib import image
@@ -12,7 +13,7 @@ from matplotlib import image
 from bss2lab import checkpoint, plots
 from bss2lab.cli import figure, main
 from bss2lab.settings import TrainConfig
-from bss2lab.studies import fig3
+from bss2lab.studies import fig3, results
 from bss2lab.train import Data, Run
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -187,3 +188,44 @@ def test_words_that_mean_nothing_are_refused_by_the_parser(words, capsys):
         main(words)
     assert caught.value.code == 2
     assert "error:" in capsys.readouterr().err
+
+
+# --- panels drawn from a study's result --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """Results of all studies in miniature, where the command looks for them."""
+    folder = tmp_path_factory.mktemp("here")
+    for name in {study for study, _ in figure.STUDIED.values()}:
+        results.save(folder / "data" / "results" / f"{name}.json", name, golden.compute(name, folder / "store"))
+    return folder
+
+
+@pytest.mark.parametrize("panel", figure.STUDIED)
+def test_a_panel_of_a_study_is_drawn_from_its_result(panel, studied, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(studied)
+    assert main(["figure", panel, "--out", str(tmp_path)]) == 0
+    path = tmp_path / ("fig" * panel[0].isdigit() + f"{panel}.png")
+    assert capsys.readouterr().out.strip() == str(path)
+    assert_is_picture(path)
+
+
+def test_a_result_is_taken_from_where_it_is_named(studied, tmp_path):
+    file = studied / "data" / "results" / "fig3e.json"
+    assert main(["figure", "3e", "--result", str(file), "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["3e"], "fig3e.json: expected a result of study fig3e"),
+        (["3e", "--run", "somewhere"], "--run: expected with panel 3a or 3b, got 3e"),
+        (["3a", "--result", "x.json"], "--result: expected with panel 3c or"),
+    ],
+)
+def test_a_panel_of_a_study_needs_its_result(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figure", *words, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*.png"))

@@ -15,10 +15,23 @@ from bss2lab.errors import InputError, complain
 from bss2lab.presets import published
 from bss2lab.settings import TrainConfig
 from bss2lab.storage import check_writable, write_atomically
-from bss2lab.studies import fig3
+from bss2lab.studies import fig3, results
+from bss2lab.studies.catalogue import STUDIES
 from bss2lab.train import Run
 
 PANELS = ("3a", "3b")
+STUDIED = {
+    "3c": ("fig3c", "draw_latency"),
+    "3d": ("fig3d", "draw_continuous"),
+    "3e": ("fig3e", "draw_sparsity"),
+    "4b": ("fig4b", "draw_robustness"),
+    "4c": ("fig4c", "draw_silencing"),
+    "table1": ("table1", "draw_table1"),
+    "ablation": ("ablation", "draw_ablation"),
+}
+"""Panels drawn from a study's result: the study, and what draws it."""
+
+RESULTS = Path("data/results")
 QUICK = TrainConfig(epochs=3)
 SHOWN = (0, 3, 5)
 """Digits of figure 3A."""
@@ -27,7 +40,7 @@ SHOWN = (0, 3, 5)
 def add(commands: Any) -> None:
     """Add the sub-command."""
     p = commands.add_parser("figure", help="draw a panel of the paper as PNG")
-    p.add_argument("panel", choices=PANELS, help="panel of the paper")
+    p.add_argument("panel", choices=(*PANELS, *STUDIED), help="panel of the paper")
     p.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default out)")
     p.add_argument(
         "--run",
@@ -37,6 +50,11 @@ def add(commands: Any) -> None:
         dest="runs",
         help="folder of a saved run; repeat for several seeds (default: train for 3 epochs now)",
     )
+    p.add_argument(
+        "--result", type=Path, metavar="FILE",
+        help=f"panels other than {' and '.join(PANELS)}: what `bss2lab study --json` wrote "
+        f"(default: {RESULTS}/STUDY.json)",
+    )  # fmt: skip
     p.set_defaults(run=run)
 
 
@@ -47,8 +65,19 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(text)
     from bss2lab import plots
 
-    path = arguments.out / f"fig{arguments.panel}.png"
+    studied = arguments.panel in STUDIED
+    for option, of_studies in (("runs", False), ("result", True)):
+        if getattr(arguments, option) and studied != of_studies:
+            name = "--run" if option == "runs" else "--result"
+            want = f"with panel {' or '.join(STUDIED if of_studies else PANELS)}"
+            raise InputError(complain(name, expected=want, got=arguments.panel, fix="leave it out"))
+    path = arguments.out / f"{'fig' * arguments.panel[0].isdigit()}{arguments.panel}.png"
     check_writable(path)
+    if studied:
+        name, draw = STUDIED[arguments.panel]
+        result = results.load(arguments.result or RESULTS / f"{name}.json", name, STUDIES[name].result)
+        drawn = result.points if arguments.panel == "3d" else result
+        return _write(path, getattr(plots, draw)(drawn))
     runs = [_load(folder) for folder in arguments.runs or []] or [_quick_run()]
     config, epochs = runs[0].config, [r.epochs for r in runs]
     if arguments.panel == "3b":
@@ -64,6 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         names = images.dataset.classes if config.task == "fashion" else None
         figure = plots.draw_snapshots(shots, names)
+    return _write(path, figure)
+
+
+def _write(path: Path, figure: Any) -> int:
     write_atomically(path, figure.png())
     print(path)
     return 0
