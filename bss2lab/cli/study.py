@@ -12,12 +12,14 @@ from bss2lab.errors import InputError, complain
 from bss2lab.results import to_json
 from bss2lab.runner import Bar, Runner, default_folder, scheduler
 from bss2lab.storage import check_writable, write_atomically
+from bss2lab.studies import accuracy as accuracy_study
 from bss2lab.studies import anatomy as anatomy_study
 from bss2lab.studies import fig4, results
 from bss2lab.studies.catalogue import STUDIES, study
 from bss2lab.studies.training import save_network, train_all
 
 _OTHERS = {
+    "accuracy": "the short runs of the README's table (one after the other, here)",
     "fig4a": "detuned neurons, measured (one chip)",
     "anatomy": "injected gradients against full knowledge (one after the other, here)",
 }
@@ -27,11 +29,12 @@ _OTHERS = {
 def add(commands: Any) -> None:
     """Add the sub-command."""
     titles = {name: one.title for name, one in STUDIES.items()} | _OTHERS
-    about = "; ".join(f"{name}: {titles[name]}" for name in sorted(titles))
-    p = commands.add_parser("study", help="run a study of the paper and print its table")
-    p.add_argument(
-        "name", choices=sorted(titles), metavar="NAME", help=about,
+    listing = "\n".join(f"  {name:<10}{titles[name]}" for name in sorted(titles))
+    p = commands.add_parser(
+        "study", help="run a study of the paper and print its table", epilog=f"studies:\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    p.add_argument("name", choices=sorted(titles), metavar="NAME", help="one of those below")
     p.add_argument("--full", action="store_true", help="at full scale (the paper's), instead of a quick look")
     p.add_argument("--seeds", type=int, metavar="N", help="seeds 0 … N − 1 (default: the study's own)")
     where = p.add_mutually_exclusive_group()
@@ -59,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             check_writable(path)
     if arguments.name in _OTHERS:
         _refuse(arguments, ("full", "workers", "scheduler") + (("seeds", "store") if arguments.name == "fig4a" else ()))
-    do = {"anatomy": _anatomy, "fig4a": _detuning}.get(arguments.name, _study)
+    do = {"accuracy": _accuracy, "anatomy": _anatomy, "fig4a": _detuning}.get(arguments.name, _study)
     text, record = do(arguments)
     print(text)
     if arguments.json is not None:
@@ -96,6 +99,16 @@ def _refuse(arguments: argparse.Namespace, options: tuple[str, ...]) -> None:
 def _detuning(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     result = fig4.detuning()
     return fig4.table(result), fig4.to_record(result)
+
+
+def _accuracy(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    outcomes = accuracy_study.accuracy(
+        range(arguments.seeds or 3), store=arguments.store,
+        done=lambda row, seed, epoch: print(
+            f"{row.name}, seed {seed}: test {100 * epoch.held_out_accuracy:.2f} %", file=sys.stderr
+        ),
+    )  # fmt: skip
+    return accuracy_study.table(outcomes), accuracy_study.to_record(outcomes)
 
 
 def _anatomy(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
