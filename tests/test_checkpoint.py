@@ -424,6 +424,8 @@ OTHER = {
     "seed": 77,
     "chip_seed": 78,
     "profile": "ideal",
+    "sigma_d": 0.25,
+    "detuned": "tau",
     "n_hidden": 7,
     "n_steps": 21,
     "dt_us": 1.75,
@@ -447,14 +449,16 @@ def test_every_setting_is_either_compared_or_free_to_change(made):
     assert set(OTHER) == set(TrainConfig.model_fields)
     for name, value in OTHER.items():
         assert getattr(CONFIG, name) != value
-        other = CONFIG.replace(**{name: value})
+        with_it = {"mode": "itl"} if name == "sigma_d" else {}  # there must be a chip to detune
+        other = CONFIG.replace(**with_it, **{name: value})
         if name in FREE_TO_CHANGE:
             assert checkpoint.load(made.path, other).config == CONFIG
             continue
         with pytest.raises(CheckpointError) as caught:
             checkpoint.load(made.path, other)
         text = str(caught.value)
-        assert f"got {name}={getattr(CONFIG, name)!r} in the checkpoint, {value!r} asked for;" in text
+        assert f"{name}={getattr(CONFIG, name)!r} in the checkpoint, {value!r} asked for;" in text
+        assert text.count(" asked for") == 1 + len(with_it)
         assert str(made.path) in text
         assert "resume with the same settings, or choose another folder" in text
 

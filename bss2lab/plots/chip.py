@@ -96,13 +96,17 @@ def draw_membranes(
     return figure
 
 
+def _shown(value: float | bool) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}"
+
+
 def constants_table(chip: Chip) -> str:
     """Every constant of a chip with unit and origin, as a Markdown table: profile, transfer, design, targets."""
     lines = ["| constant | value | unit | source | |", "|---|---|---|---|---|"]
     for config in (chip.profile, chip.profile.transfer):
         for name, row in config.provenance().items():
             why = f"{row['help']}; {row['why']}" if row["why"] else row["help"]
-            lines.append(f"| `{name}` | {getattr(config, name):g} | {row['unit']} | {row['source']} | {why} |")
+            lines.append(f"| `{name}` | {_shown(getattr(config, name))} | {row['unit']} | {row['source']} | {why} |")
     targets = {f"target: {name}": target for name, target in TARGETS.items()}
     for name, c in (SPEC | targets).items():
         lines.append(f"| {name.replace('_', ' ')} | {c.value:g} | {c.unit} | {c.source.value} | {c.note} |")
