@@ -70,7 +70,8 @@ def test_the_options_of_the_command_itself_are_explained():
 
 def test_every_option_reaches_its_setting(monkeypatch):
     wanted = {
-        "mode": "transfer", "sigma_d": 0.25, "detuned": "tau", "epochs": 3, "batch_size": 31, "learning_rate": 0.25, "lr_decay": 0.125, "seed": 77,
+        "mode": "transfer", "sigma_d": 0.25, "detuned": "tau",
+        "epochs": 3, "batch_size": 31, "learning_rate": 0.25, "lr_decay": 0.125, "seed": 77,
         "chip_seed": 78, "profile": "ideal", "n_hidden": 7, "n_steps": 21, "dt_us": 1.75, "tau_mem_us": 6.5,
         "tau_syn_us": 6.25, "beta": 12.0, "loss_scale": 13.0, "rho_b": 0.75, "rho_a": 0.5, "rho_w": 0.25,
         "dropout": 0.125, "rotation": 12.5, "validation": 33, "limit": 91, "threads": 2, "device": "cuda:1",
