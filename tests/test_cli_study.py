@@ -141,7 +141,10 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_call_goes_on(tmp_path):
     tests = str(Path(__file__).parent)
     script.write_text(SCRIPT.format(tests=tests, store=str(store), out=str(out)), encoding="utf-8")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    begun = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True, env=environment)
+    begun = subprocess.Popen(
+        [sys.executable, script], stderr=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while not list(store.glob("unfinished/*/checkpoint.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.05)
