@@ -101,7 +101,7 @@ def run(
     if "training" in parts:
         _run_training(record, peers=peers, threads=threads, rounds=rounds, say=say)
     if "studies" in parts:
-        timings = scaling(rounds=3)
+        timings = scaling(rounds=2)
         record["studies"] = {name: asdict(t) for name, t in timings.items()}
         say(f"\na study of {RUNS} equal runs in the loop, processes started anew")
         for name, t in timings.items():
