@@ -47,7 +47,7 @@ PLATFORMS = (
     PAPER,
     Platform("BrainScaleS-2, Göltz et al. 2021", "256-246-10", 96.9, 8.4, None, 48.0, _REVIEW),
     Platform("SPOON, Frenkel et al. 2020", "CNN-10", 97.5, 0.313, None, 120.0, _REVIEW),
-    Platform("Intel 10 nm test chip, Chen et al. 2018", "784-1024-512-10", 97.9, 1.7, None, None, _REVIEW),
+    Platform("unnamed digital chip, Chen et al. 2018", "784-1024-512-10", 97.9, 1.7, None, None, _REVIEW),
     Platform("Loihi, Renner et al. 2024", "400-400-10", 96.3, 2.5, None, 170.0, _REVIEW),
     Platform("TrueNorth, Esser et al. 2015", "CNN, 512 neurons", 92.7, 0.27, None, 1000.0, _REVIEW),
     Platform("TrueNorth, Esser et al. 2015", "CNN, 3840 neurons", 99.4, 108.0, None, 1000.0, _REVIEW),
