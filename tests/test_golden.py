@@ -8,7 +8,7 @@ import golden
 import pytest
 
 from bss2lab.studies.catalogue import STUDIES
-from bss2lab.studies.results import to_record
+from bss2lab.studies.results import load, numerics_of, to_record
 from bss2lab.version import NUMERICS
 
 ROOT = Path(__file__).parents[1]
@@ -52,3 +52,14 @@ def test_a_moved_number_is_noticed():
     found = golden.numbers("fig3b", golden.compute("fig3b", None))
     place = next(place for place in found if place.endswith("/loss"))
     assert found[place] * 1.0001 != pytest.approx(KEPT["slices"]["fig3b"][place], rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data" / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_full_scale_results_are_results_of_their_study_at_full_scale(path):
+    if path.stem not in STUDIES:
+        pytest.skip("has its own form")
+    result = load(path, path.stem, STUDIES[path.stem].result)
+    assert result.config == STUDIES[path.stem].full, "computed with another configuration: compute it again"
+    assert numerics_of(path) <= NUMERICS
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert {"date", "machine", "versions"} <= set(record)
