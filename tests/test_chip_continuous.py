@@ -473,3 +473,11 @@ def test_the_chips_own_period_counts():
         run_continuously(chip, program, images(1), seed=0, reset_after_us=5.2)
     recording = run_continuously(chip, program, images(3), seed=0, lead_us=20.0)
     np.testing.assert_allclose(np.diff(recording.sample_us), 5.0)
+
+
+def test_an_adc_that_does_not_round_is_refused_and_not_rounded_in_silence():
+    chip = Chip(0, "no-cadc-rounding")
+    weights = Weights(np.ones((4, 3), np.int8), np.ones((3, 2), np.int8))
+    spikes = Spikes.from_events([(np.array([0.0]), np.array([1]))], n_units=4, duration_us=34.0)
+    with pytest.raises(InputError, match="continuous operation: expected a chip whose column ADC rounds"):
+        chip.run_continuously(chip.write(weights), spikes, seed=0)

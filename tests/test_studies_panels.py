@@ -29,8 +29,6 @@ from bss2lab.studies.training import images_of, load_network, save_network, trai
 from bss2lab.train import chip_of, encode
 from bss2lab.types import Spikes
 
-SEED = 0
-
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory):

@@ -167,9 +167,12 @@ def run_continuously(
         The recording; ``decisions()`` of it has the classes.
 
     Raises:
-        InputError: if a time is out of range or the input does not fit the network.
+        InputError: if a time is out of range, the input does not fit the network, or the column ADC does not round.
     """
     chip._check_input(program, spikes)
+    if not chip.profile.rounds_cadc:
+        want, got = "a chip whose column ADC rounds", f"profile {chip.profile.name!r}"
+        raise InputError(complain("continuous operation", expected=want, got=got, fix="use another profile"))
     seed = check_seed("noise seed", seed, bits=63)
     period, h, n_sub = chip.profile.cadc_period_us, chip.step_us, chip.profile.substeps
     lead_us = LEAD.value * period if lead_us is None else lead_us
