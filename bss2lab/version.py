@@ -3,6 +3,7 @@
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 
 __version__ = "0.1.0"
 
@@ -20,3 +21,12 @@ def versions() -> dict[str, str]:
         **{name: metadata.version(name) for name in names},
         "machine": f"{platform.machine()} {sys.platform}",
     }
+
+
+def processor() -> str:
+    """Name the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

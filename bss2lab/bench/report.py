@@ -15,6 +15,7 @@ from bss2lab.bench.peers import check_installed, peer_steps
 from bss2lab.bench.scaling import RUNS, TWO, scaling
 from bss2lab.results import versions
 from bss2lab.train import set_threads
+from bss2lab.version import processor
 
 EAGER, SOFTWARE, IN_THE_LOOP = "eager PyTorch", "compiled, software", "compiled, in the loop with the emulated chip"
 
@@ -142,13 +143,7 @@ def _run_training(
 
 def machine() -> str:
     """Name the processor and the operating system."""
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {platform.system()}"
+    return f"{processor()}, {platform.system()}"
 
 
 def _print_steps(threads: int, timings: dict[str, Timing], say: Callable[[str], None]) -> None:

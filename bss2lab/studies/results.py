@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from bss2lab.errors import DataError, complain
 from bss2lab.results import to_json, versions
 from bss2lab.storage import write_atomically
+from bss2lab.version import processor
 
 R = TypeVar("R")
 
@@ -56,7 +57,7 @@ def to_record(study: str, result: Any) -> dict[str, Any]:
         "note": "chip results are emulated, not measured",
         "versions": versions(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()},
         "result": TypeAdapter(type(result)).dump_python(result, mode="json"),
     }
 
@@ -99,14 +100,6 @@ def numerics_of(path: Path) -> int:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         text = complain(str(path), expected="a study's result", got=error, fix="compute it again")
         raise DataError(text) from None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 Which = Literal["tau", "threshold", "both"]
