@@ -8,7 +8,7 @@ from drawn import across, assert_legend_clear, assert_readable, bars, entries, l
 
 from bss2lab import plots
 from bss2lab.plots import scales
-from bss2lab.studies.fig3_continuous import ContinuousPoint, Stream
+from bss2lab.studies.fig3_continuous import Continuous, ContinuousConfig, ContinuousPoint, Stream
 from bss2lab.studies.fig3_latency import Latency, LatencyConfig
 from bss2lab.studies.fig3_sparsity import Point, Sparsity, SparsityConfig
 from bss2lab.types import Spikes
@@ -139,8 +139,12 @@ def test_a_single_network_and_a_single_sample_have_a_latency(latency):
 # --- figure 3D, accuracy -----------------------------------------------------------------------------------------
 
 
+def ran(points):
+    return Continuous(ContinuousConfig(), tuple(points), 10_000, 118_000.0)
+
+
 def test_accuracy_and_spikes_are_means_over_the_seeds_with_and_without_reset(points):
-    panels = plots.draw_continuous(points).axes
+    panels = plots.draw_continuous(ran(points)).axes
     for axes, field, scale in zip(panels, ("accuracy", "hidden_spikes"), (100, 1), strict=True):
         for label, reset in (("with artificial reset", True), ("without reset", False)):
             x, y, half = bars(axes, label)
@@ -159,7 +163,7 @@ def test_accuracy_and_spikes_are_means_over_the_seeds_with_and_without_reset(poi
 
 
 def test_the_upper_axis_counts_images_per_second(points):
-    figure = plots.draw_continuous(points)
+    figure = plots.draw_continuous(ran(points))
     renderer_of(figure)
     axes = figure.axes[0]
     (pace,) = axes.child_axes
@@ -174,24 +178,23 @@ def test_the_upper_axis_counts_images_per_second(points):
 
 
 def test_the_papers_pace_is_marked(points):
-    figure = plots.draw_continuous(points)
+    figure = plots.draw_continuous(ran(points))
     for axes in figure.axes:
         assert across(axes, vertical=True) == [11.8]
     assert "paper: 11.8 µs, 85 000 images/s" in entries(figure.axes[0].get_legend())
-    assert not across(plots.draw_continuous(points, None).axes[0], vertical=True)
+    assert not across(plots.draw_continuous(ran(points), None).axes[0], vertical=True)
     assert "emulated chip" in words(figure)
-    assert "software model" in words(plots.draw_continuous(points, emulated=False))
 
 
 @pytest.mark.parametrize("n", [1, 2, 11])
 def test_few_points_can_be_drawn(points, n):
-    figure = plots.draw_continuous(points[:n])
+    figure = plots.draw_continuous(ran(points[:n]))
     assert_readable(figure)
     assert (bars(figure.axes[0], "with artificial")[2] is None) == (n < 3)
 
 
 def test_labels_of_the_pace_are_apart(points):
-    figure = plots.draw_continuous(points)
+    figure = plots.draw_continuous(ran(points))
     assert_readable(figure)
     assert_legend_clear(figure.axes[0])
 

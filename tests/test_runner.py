@@ -620,6 +620,18 @@ def test_a_log_file_gets_one_line_per_job_done(capsys):
     ]  # fmt: skip
 
 
+def test_lines_go_to_another_stream_if_one_is_given(capsys):
+    shown = io.StringIO()
+    with Bar(shown) as bar:
+        inline(watch=bar)(jobs(1), "sums")
+    assert [line.partition(" (")[0] for line in shown.getvalue().split("\n")] == [
+        "sums: 0/1 runs",
+        "sums: 1/1 runs",
+        "",
+    ]
+    assert capsys.readouterr() == ("", "")
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

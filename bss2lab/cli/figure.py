@@ -76,8 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if studied:
         name, draw = STUDIED[arguments.panel]
         result = results.load(arguments.result or RESULTS / f"{name}.json", name, STUDIES[name].result)
-        drawn = result.points if arguments.panel == "3d" else result
-        return _write(path, getattr(plots, draw)(drawn))
+        return _write(path, getattr(plots, draw)(result))
     runs = [_load(folder) for folder in arguments.runs or []] or [_quick_run()]
     config, epochs = runs[0].config, [r.epochs for r in runs]
     if arguments.panel == "3b":

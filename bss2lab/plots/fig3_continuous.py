@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from bss2lab.plots import style
 from bss2lab.plots.scales import apart, plain_ticks, round_numbers
-from bss2lab.studies.fig3_continuous import ContinuousPoint, Stream
+from bss2lab.studies.fig3_continuous import Continuous, ContinuousPoint, Stream
 from bss2lab.studies.results import Mean
 
 PAPER_SEPARATION_US = 11.8
@@ -26,22 +26,17 @@ _WRONG = "#A03000"
 _HELD = {"facecolor": "#D8D8D8", "edgecolor": "#AAAAAA", "hatch": "////", "linewidth": 0.0}
 
 
-def draw_continuous(
-    points: Sequence[ContinuousPoint],
-    paper_separation_us: float | None = PAPER_SEPARATION_US,
-    *,
-    emulated: bool = True,
-) -> style.PaperFigure:
+def draw_continuous(result: Continuous, paper_separation_us: float | None = PAPER_SEPARATION_US) -> style.PaperFigure:
     """Figure 3D: accuracy and hidden spikes against the separation of the images, mean ± SD over the seeds.
 
     Args:
-        points: one per network, separation, and with or without reset.
+        result: test sets in uninterrupted runs.
         paper_separation_us: the paper's pace, µs; None leaves it out.
-        emulated: was it the emulated chip?
 
     Returns:
         A new figure with two panels; upper axes in thousands of images per second.
     """
+    points = result.points
     separations = [p.separation_us for p in points]
     shown = separations if paper_separation_us is None else [*separations, paper_separation_us]
     margin = 1.12 if max(shown) > 2 * min(shown) else 1.5
@@ -64,7 +59,7 @@ def draw_continuous(
         panels[1].set_ylim(0, 1.08 * max(p.hidden_spikes for p in points) + 1)
         panels[0].legend(loc="lower right")
         style.panel_letter(panels[0], "D")
-        style.badge(figure, emulated=emulated)
+        style.badge(figure, emulated=True)
     return figure
 
 

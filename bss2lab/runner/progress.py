@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from tqdm import tqdm
 
@@ -51,26 +51,34 @@ class Status:
 
 
 class Bar:
-    """A progress bar on the terminal's error stream: jobs done and running, and the estimated end.
+    """A progress bar: jobs done and running, and the estimated end.
 
-    Where the error stream is no terminal (a log file), one line per job done, and nothing that moves.
+    Where the stream is no terminal (a log file, a notebook), one line per job done, and nothing that moves.
+
+    Args:
+        stream: where to show it; the error stream if not given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
         self._bar: tqdm | None = None
         self._shown: tuple[str, int, int] | None = None
+
+    @property
+    def _file(self) -> TextIO:
+        return sys.stderr if self._stream is None else self._stream
 
     def __call__(self, status: Status) -> None:
         """Show a status."""
         now = (status.label, status.total, status.done)
-        if sys.stderr.isatty():
+        if self._file.isatty():
             self._draw(status, now)
         else:
             if status.note:
-                print(status.note, file=sys.stderr)
+                print(status.note, file=self._file)
             if now != self._shown:
                 more = f" ({status})" if str(status) else ""
-                print(f"{status.label}: {status.done}/{status.total} runs{more}", file=sys.stderr, flush=True)
+                print(f"{status.label}: {status.done}/{status.total} runs{more}", file=self._file, flush=True)
         self._shown = now
 
     def _draw(self, status: Status, now: tuple[str, int, int]) -> None:
@@ -78,10 +86,10 @@ class Bar:
             self.close()
             form = "{desc}: {n_fmt}/{total_fmt} runs |{bar}| {elapsed}{postfix}"
             self._bar = tqdm(
-                total=status.total, desc=status.label, file=sys.stderr, bar_format=form, dynamic_ncols=True
+                total=status.total, desc=status.label, file=self._file, bar_format=form, dynamic_ncols=True
             )
         if status.note:
-            self._bar.write(status.note, file=sys.stderr)
+            self._bar.write(status.note, file=self._file)
         self._bar.n = status.done
         self._bar.set_postfix_str(str(status), refresh=True)
 
