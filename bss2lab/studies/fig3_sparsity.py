@@ -24,7 +24,7 @@ class SparsityConfig(Config):
     """
 
     train: TrainConfig = PRESETS["default"]
-    rho_b: tuple[float, ...] = (0.005, 0.015, 0.05, 0.15, 0.5, 1.0, 2.0, 5.0)
+    rho_b: tuple[float, ...] = (0.005, 0.015, 0.04, 0.15, 0.5, 1.0, 2.0, 5.0)
     seeds: int = quantity(5, "initial conditions, each on a chip of its own", source=Source.PAPER, ge=1, le=1000)
 
     @field_validator("rho_b")
