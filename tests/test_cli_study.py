@@ -16,7 +16,7 @@ import pytest
 from bss2lab.cli import main
 from bss2lab.cli import study as command
 from bss2lab.runner import Runner
-from bss2lab.studies import accuracy, results
+from bss2lab.studies import results
 from bss2lab.studies.catalogue import STUDIES
 
 
@@ -74,19 +74,6 @@ def test_figure_4a_is_measured_here(tmp_path, capsys, monkeypatch):
     assert fig4.load(tmp_path / "a.json").config == config
     assert "uncalibrated" in capsys.readouterr().out
     assert asked == [1]
-
-
-def test_the_short_runs_of_the_readme_are_a_study_too(tmp_path, capsys, monkeypatch):
-    asked = []
-    row = replace(accuracy.ROWS[0], config=accuracy.ROWS[0].config.replace(limit=300, n_hidden=20, epochs=1, threads=1))
-    real = accuracy.accuracy
-    short = lambda seeds, **more: asked.append(list(seeds)) or real(seeds, rows=[row], **more)  # noqa: E731
-    monkeypatch.setattr(accuracy, "accuracy", short)
-    words = ["--seeds", "2", "--store", str(tmp_path / "s"), "--json", str(tmp_path / "a.json")]
-    assert main(["study", "accuracy", *words]) == 0
-    (outcome,) = accuracy.load(tmp_path / "a.json")
-    assert capsys.readouterr().out.strip() == accuracy.table([outcome])
-    assert asked == [[0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,15 @@
 """Studies: from runs to the frozen results behind a figure or a table."""
 
-import json
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from bss2lab import quantize
-from bss2lab.chip import Chip
-from bss2lab.errors import CheckpointError, DataError, InputError
+from bss2lab.errors import InputError
 from bss2lab.kernels import integrate
 from bss2lab.network import chip_weights, traces_of
-from bss2lab.presets import TABLE_1
-from bss2lab.results import Epoch, to_json
+from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
-from bss2lab.studies import accuracy as study
 from bss2lab.studies import fig3
 from bss2lab.train import Data, Run, encode
 
@@ -168,113 +162,3 @@ def test_a_tuning_run_shows_its_validation_accuracy():
 def test_learning_curves_of_nothing_are_refused(runs):
     with pytest.raises(InputError, match="runs: expected at least one finished epoch, got none; train first"):
         fig3.learning_curves(runs, emulated=False)
-
-
-# --- the table of accuracies -------------------------------------------------------------------------------------
-
-ROWS = (
-    study.Row("chip", CONFIG.replace(limit=200, n_hidden=10, epochs=2), 97.5),
-    study.Row("software", CONFIG.replace(limit=200, n_hidden=10, epochs=1, mode="software"), 97.4),
-)
-
-
-@pytest.fixture(scope="module")
-def outcomes():
-    return study.accuracy((0, 2), rows=ROWS)
-
-
-def test_the_study_trains_every_row_with_every_seed(outcomes):
-    assert [o.row for o in outcomes] == list(ROWS)
-    for o in outcomes:
-        assert o.seeds == (0, 2)
-        assert [len(epochs) for epochs in o.runs] == [o.row.config.epochs] * 2
-        assert o.final == tuple(epochs[-1] for epochs in o.runs)
-    # each run is that of its seed, on a chip of the same number
-    alone = Run(ROWS[0].config.replace(seed=2, chip_seed=2))
-    want = [e.loss for e in alone.fit()]
-    assert [e.loss for e in outcomes[0].runs[1]] == want
-    assert [e.loss for e in outcomes[0].runs[0]] != want
-    assert isinstance(alone.chip, Chip)
-
-
-def test_an_outcome_averages_its_seeds_in_percent():
-    finals = [record(test=t, train=0.5) for t in (0.25, 0.5, 0.75)]
-    outcome = study.Outcome(ROWS[0], (0, 1, 2), tuple((record(test=0.0), final) for final in finals))
-    assert (outcome.test, outcome.test_spread) == (pytest.approx(50.0), pytest.approx(25.0))
-    assert (outcome.train, outcome.spikes) == (pytest.approx(50.0), pytest.approx(20.0))
-    assert study.Outcome(ROWS[0], (0,), ((finals[0],),)).test_spread == 0
-
-
-def test_every_finished_run_is_told():
-    told = []
-    study.accuracy((0, 1), rows=ROWS[1:], done=lambda row, seed, epoch: told.append((row.name, seed, epoch.epoch)))
-    assert told == [("software", 0, 1), ("software", 1, 1)]
-
-
-def test_a_stopped_study_goes_on_from_its_store(tmp_path, outcomes, monkeypatch):
-    def stop(row, seed, epoch):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        study.accuracy((0, 2), rows=ROWS, store=tmp_path, done=stop)
-    trained = []
-    fit = Run.fit
-    monkeypatch.setattr(Run, "fit", lambda self: (trained.append(len(self.epochs)), fit(self))[1])
-    again = study.accuracy((0, 2), rows=ROWS, store=tmp_path)
-    assert trained == [ROWS[0].config.epochs, 0, 0, 0]  # the first run was kept, and not trained again
-    for one, two in zip(again, outcomes, strict=True):
-        assert [[e.loss for e in epochs] for epochs in one.runs] == [[e.loss for e in epochs] for epochs in two.runs]
-
-
-def test_a_store_of_other_settings_is_refused(tmp_path):
-    study.accuracy((0,), rows=ROWS[1:], store=tmp_path)
-    changed = replace(ROWS[1], config=ROWS[1].config.replace(dropout=0.5))
-    with pytest.raises(CheckpointError, match=r"dropout=0.0 in the checkpoint, 0.5 asked for"):
-        study.accuracy((0,), rows=[changed], store=tmp_path)
-
-
-def test_the_table_stands_beside_goals_and_the_papers_numbers(outcomes):
-    head, rule, *lines = study.table(outcomes).splitlines()
-    assert head.count("|") == rule.count("|") == 8
-    for line, outcome in zip(lines, outcomes, strict=True):
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        paper = TABLE_1["mnist", outcome.row.config.mode, False]
-        assert cells == [
-            outcome.row.name,
-            str(outcome.row.config.epochs),
-            f"{outcome.train:.1f}",
-            f"{outcome.test:.2f} ± {outcome.test_spread:.2f}",
-            f"≥ {outcome.row.goal}",
-            str(paper.test),
-            f"{outcome.spikes:.0f}",
-        ]
-
-
-def test_the_rows_of_the_readme_are_runs_that_the_paper_has():
-    assert len({row.name for row in study.ROWS}) == len(study.ROWS)
-    for row in study.ROWS:
-        assert study.published(row.config) is not None
-        assert row.config.validation == row.config.limit == 0  # all images, and the test set
-
-
-def test_outcomes_survive_json(outcomes, tmp_path):
-    path = tmp_path / "accuracy.json"
-    path.write_text(to_json(study.to_record(outcomes)), encoding="utf-8")
-    assert study.load(path) == outcomes
-    assert "emulated, not measured" in json.loads(path.read_text(encoding="utf-8"))["note"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"rows": 3}', '{"rows": [{}]}', '{"rows": [{"name": "x", "config": {"turbo": 1}}]}', "[" * 10**5],
-)
-def test_results_that_are_none_are_refused(text, tmp_path):
-    path = tmp_path / "accuracy.json"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=r"accuracy.json: expected results of the accuracy study, got "):
-        study.load(path)
-
-
-def test_missing_results_say_how_to_make_them(tmp_path):
-    with pytest.raises(DataError, match="make it with `bss2lab study accuracy --json FILE`"):
-        study.load(tmp_path / "accuracy.json")

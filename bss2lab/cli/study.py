@@ -12,14 +12,12 @@ from bss2lab.errors import InputError, complain
 from bss2lab.results import to_json
 from bss2lab.runner import Bar, Runner, default_folder, scheduler
 from bss2lab.storage import check_writable, write_atomically
-from bss2lab.studies import accuracy as accuracy_study
 from bss2lab.studies import anatomy as anatomy_study
 from bss2lab.studies import fig4, results
 from bss2lab.studies.catalogue import STUDIES, study
 from bss2lab.studies.training import save_network, train_all
 
 _OTHERS = {
-    "accuracy": "the short runs of the README's table (one after the other, here)",
     "fig4a": "detuned neurons, measured (one chip)",
     "anatomy": "injected gradients against full knowledge (one after the other, here)",
 }
@@ -62,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             check_writable(path)
     if arguments.name in _OTHERS:
         _refuse(arguments, ("full", "workers", "scheduler") + (("seeds", "store") if arguments.name == "fig4a" else ()))
-    do = {"accuracy": _accuracy, "anatomy": _anatomy, "fig4a": _detuning}.get(arguments.name, _study)
+    do = {"anatomy": _anatomy, "fig4a": _detuning}.get(arguments.name, _study)
     text, record = do(arguments)
     print(text)
     if arguments.json is not None:
@@ -99,16 +97,6 @@ def _refuse(arguments: argparse.Namespace, options: tuple[str, ...]) -> None:
 def _detuning(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     result = fig4.detuning()
     return fig4.table(result), fig4.to_record(result)
-
-
-def _accuracy(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    outcomes = accuracy_study.accuracy(
-        range(arguments.seeds or 3), store=arguments.store,
-        done=lambda row, seed, epoch: print(
-            f"{row.name}, seed {seed}: test {100 * epoch.held_out_accuracy:.2f} %", file=sys.stderr
-        ),
-    )  # fmt: skip
-    return accuracy_study.table(outcomes), accuracy_study.to_record(outcomes)
 
 
 def _anatomy(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
