@@ -11,6 +11,7 @@ from bss2lab.chip.profile import PROFILES, load_profile
 from bss2lab.config import Config, Source, quantity
 from bss2lab.errors import complain
 from bss2lab.kernels import Model
+from bss2lab.types import Which
 
 _CODE, _PAPER, _ASSUMED = Source.AUTHORS_CODE, Source.PAPER, Source.ASSUMED
 
@@ -69,9 +70,7 @@ class TrainConfig(Config):
     sigma_d: float = quantity(
         0.0, "decalibration: spread of each neuron's own targets (the paper: up to 0.5)", source=_PAPER, ge=0, le=1
     )
-    detuned: Literal["tau", "threshold", "both"] = quantity(
-        "both", "what is decalibrated: time constants, thresholds, or both", source=_PAPER
-    )
+    detuned: Which = quantity("both", "what is decalibrated: time constants, thresholds, or both", source=_PAPER)
 
     n_hidden: int = quantity(246, "hidden neurons", source=_PAPER, ge=1, le=4096)
     n_steps: int = quantity(20, "model steps per image", source=_CODE, ge=2, le=400)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from bss2lab.errors import InputError, complain
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float32, Int, Int16, Int64, Real, UInt8
     from numpy import ndarray
+
+
+Which = Literal["tau", "threshold", "both"]
+"""What is decalibrated: all time constants; the distance from leak to threshold; or both."""
 
 
 class Weights(NamedTuple):

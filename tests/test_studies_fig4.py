@@ -126,7 +126,7 @@ def test_the_result_does_not_depend_on_who_computes_it(result):
         ({"sigma_d": (0.1, 0.1)}, "sigma_d"),
         ({"sigma_d": (-0.1,)}, "sigma_d"),
         ({"sigma_d": (1.5,)}, "sigma_d"),
-        ({"which": "leak"}, "which: expected one of tau, threshold, both"),
+        ({"which": "leak"}, "which: expected 'tau', 'threshold' or 'both', got 'leak'"),
         ({"chip_seed": -1}, "chip_seed"),
     ],
 )

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from bss2lab.plots import style
 from bss2lab.plots.scales import lifted, log_floor, mark_zeros, plain_ticks, round_numbers
 from bss2lab.studies.fig4_robustness import Robustness, Way
-from bss2lab.studies.results import Which
+from bss2lab.types import Which
 
 _TITLES: dict[Which, str] = {
     "tau": "time constants τ$_m$, τ$_s$",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import field_validator, model_validator
 
@@ -23,17 +23,17 @@ from bss2lab.learners.readout import evaluate_on_substrate
 from bss2lab.presets import PRESETS
 from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import TrainConfig
-from bss2lab.studies.results import Mean, Which
+from bss2lab.studies.results import Mean
 from bss2lab.studies.training import images_of, train_all, trained, training_job
 from bss2lab.train import chip_of, encode
-from bss2lab.types import Weights
+from bss2lab.types import Weights, Which
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
 Way = Literal["itl", "transfer", "recalibrated"]
 WAYS: tuple[Way, ...] = ("itl", "transfer", "recalibrated")
-WHICH: tuple[Which, ...] = ("tau", "threshold", "both")
+WHICH: tuple[Which, ...] = get_args(Which)
 
 _NOISE_SEED = 1
 

@@ -8,7 +8,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -100,7 +100,3 @@ def numerics_of(path: Path) -> int:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         text = complain(str(path), expected="a study's result", got=error, fix="compute it again")
         raise DataError(text) from None
-
-
-Which = Literal["tau", "threshold", "both"]
-"""What is decalibrated."""
