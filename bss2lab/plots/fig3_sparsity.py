@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from bss2lab.plots import style
 from bss2lab.plots.fig4 import sequential
@@ -98,7 +99,8 @@ def _label(axes: Axes, means: list[tuple[float, Mean, Mean]], floor: float) -> N
         taken[level : level + 1] = [at + half]
         above = error.mean + (error.sd if error.n > 1 else 0.0)
         axes.annotate(text, (max(spikes.mean, floor), above), xytext=(0, 7 + _LINE_POINTS * level), fontsize=8,
-                      textcoords="offset points", ha="center", va="bottom", zorder=6)  # fmt: skip
+                      textcoords="offset points", ha="center", va="bottom", zorder=6,
+                      path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
 
 
 def _legend(paper: Published | None, marks: Sequence[float], *, several: bool) -> list[Line2D]:
