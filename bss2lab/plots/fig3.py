@@ -78,7 +78,7 @@ def draw_learning_curves(result: LearningCurves, paper: Published | None = None)
         loss.set_title(f"{n} initialisation{'s' if n > 1 else ''}", loc="left")
         accuracy.legend(loc="lower right")
         for axes in (loss, accuracy):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         style.panel_letter(loss, "B")
         style.badge(figure, emulated=result.emulated)
     return figure
