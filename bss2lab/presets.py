@@ -81,8 +81,9 @@ FULL: dict[tuple[str, str, bool], TrainConfig] = {
 }
 """The runs behind table 1 at full length: (task, mode, with dropout and rotation). Tuned on a validation split."""
 
-DROPOUT = _LONG.replace(dropout=0.4, lr_decay=0.95, rho_b=0.01)
-"""The paper's 40 % dropout without rotation, for figure 4C."""
+DROPOUT = _LONG.replace(dropout=0.4, beta=20.0, rho_b=0.001, lr_decay=0.88)
+"""The paper's 40 % dropout without rotation, for figure 4C. Tuned on the validation split with 15 % of the neurons
+silenced: a learning rate that falls fast leaves the hidden layer busier, and so more redundant."""
 
 SWIFT = _LONG_REGULARISED.replace(n_steps=3)
 """Trained on the first 5.1 µs of an image alone (the authors: 34 µs): a network that decides early."""
