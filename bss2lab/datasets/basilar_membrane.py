@@ -53,7 +53,7 @@ _STEP = 0.01  # of the grid in ln ω; six-point interpolation is then exact to 1
 _TAPS = 6
 
 
-class BasilarMembrane(Config):
+class BasilarMembrane(Config, frozen=True):
     """Constants of the membrane, in the units of the article (cm, g, s)."""
 
     stiffness: float = quantity(
@@ -100,7 +100,7 @@ def response(
     """
     p, w = membrane, 2 * np.pi * np.asarray(frequency_hz, dtype=np.float64)[None, :]
     half_decay = np.exp(-p.stiffness_decay * np.asarray(place_cm, dtype=np.float64)[:, None] / 2)
-    at_base = np.ones_like(half_decay)
+    at_base = np.ones((1, 1))
     b = p.stiffness_offset + p.mass * w**2
     friction = 1j * w * p.damping * math.sqrt(p.stiffness * p.mass)
 
@@ -149,7 +149,8 @@ def transfer(membrane: BasilarMembrane, n_channels: int, sample_rate_hz: int, n_
     at = (np.log(np.linspace(LOWEST_HZ, sample_rate_hz // 2, n_bins)) - grid[0]) / _STEP
     left = np.clip(np.floor(at).astype(np.int64) - (_TAPS // 2 - 1), 0, len(grid) - _TAPS)
     weights = _lagrange(at - left)
-    loud = nodes.real > nodes.real.max(axis=1, keepdims=True) + math.log(NEGLIGIBLE)
+    size = np.real(nodes)
+    loud = size > size.max(axis=1, keepdims=True) + math.log(NEGLIGIBLE)
     last = len(grid) - 1 - loud[:, ::-1].argmax(axis=1)  # the last node that counts
     counts = np.searchsorted(at, last + 1.0, side="right")
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -161,7 +162,7 @@ def transfer(membrane: BasilarMembrane, n_channels: int, sample_rate_hz: int, n_
 
 def spectrum(samples: Float[ndarray, "n"]) -> Complex64[ndarray, "k"]:
     """Return the positive frequencies of a sound, shape [n // 2 + 1]."""
-    return fft.rfft(np.asarray(samples, dtype=np.float64)).astype(np.complex64)
+    return np.asarray(fft.rfft(np.asarray(samples, dtype=np.float64)), dtype=np.complex64)
 
 
 def velocities(spectrum: Complex64[ndarray, "k"], transfer: Transfer, first: int, last: int) -> Float32[ndarray, "c t"]:
@@ -177,7 +178,7 @@ def velocities(spectrum: Complex64[ndarray, "k"], transfer: Transfer, first: int
     """
     folded = np.empty((last - first, transfer.n_bins // 2 + 1), dtype=np.complex64)
     _fold(spectrum, transfer.values, transfer.starts[first : last + 1], folded)
-    return fft.irfft(folded, n=transfer.n_bins, axis=1)
+    return np.asarray(fft.irfft(folded, n=transfer.n_bins, axis=1))
 
 
 @functools.lru_cache(maxsize=3)

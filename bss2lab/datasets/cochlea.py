@@ -29,7 +29,7 @@ from bss2lab.errors import InputError, complain
 from bss2lab.types import MAX_UNITS, Spikes
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float64
+    from jaxtyping import Float64
     from numpy import ndarray
 
 
@@ -51,9 +51,13 @@ class CochleaConfig(Config):
         0.3, "root-mean-square amplitude of the sound", source=Source.AUTHORS_CODE, gt=0, le=1000
     )
     ramp_ms: float | None = quantity(
-        None, "length of the Hann ramps at both ends; none: half of the sound each", unit="ms",
-        source=Source.AUTHORS_CODE, ge=0,
-    )  # fmt: skip
+        30.0,
+        "length of the Hann ramps at both ends; none: half of the sound each, as in the authors' code",
+        unit="ms",
+        source=Source.ASSUMED,
+        why="published samples reach full rate 30 … 60 ms after their start; ramps of half a word would not let them",
+        ge=0,
+    )
     membrane: BasilarMembrane = Field(default_factory=BasilarMembrane, description="basilar membrane")
     hair_cell: HairCell = Field(default_factory=HairCell, description="hair cells")
     bushy_cell: BushyCell = Field(default_factory=BushyCell, description="fibres and bushy cells")
@@ -76,7 +80,7 @@ def spikes_of(recording: Sound, config: CochleaConfig | None = None, *, seed: in
 
     Args:
         recording: the sound.
-        config: parameters; None: those of the Spiking Heidelberg Digits.
+        config: parameters; None: the defaults, which come closest to the Spiking Heidelberg Digits.
         seed: seed of the transmitter's randomness.
         sample: number of the sound within a batch: another one, other random numbers.
 
@@ -88,6 +92,7 @@ def spikes_of(recording: Sound, config: CochleaConfig | None = None, *, seed: in
         InputError: if the seed is no integer from 0 to 2⁶⁴ − 1.
     """
     config = config or CochleaConfig()
+    recording = recording.at(config.sample_rate_hz)
     times, units = _events(recording, config, _seed(seed, sample))
     return Spikes.from_events([(times, units)], n_units=config.n_channels, duration_us=_duration_us(recording, config))
 
@@ -107,7 +112,7 @@ def spikes_of_all(
 
     Args:
         recordings: the sounds.
-        config: parameters; None: those of the Spiking Heidelberg Digits.
+        config: parameters; None: the defaults, which come closest to the Spiking Heidelberg Digits.
         seed: seed of the transmitter's randomness.
         threads: sounds that are computed at once; 0: one per core.
         on_sound: called after each sound with (sounds done, sounds in all), always from the calling thread.
@@ -120,9 +125,10 @@ def spikes_of_all(
         raise InputError(complain("recordings", expected="at least one sound", got="none", fix="check the folder"))
     if threads < 0:
         raise InputError(complain("threads", expected="0 (one per core) or more", got=threads, fix="pass 0"))
+    recordings = [r.at(config.sample_rate_hz) for r in recordings]
     seeds = [_seed(seed, i) for i in range(len(recordings))]
     # Sounds of one padded length follow each other: the response to its frequencies is computed once.
-    lengths = np.array([_padded(len(_resampled(r, config))) for r in recordings])
+    lengths = np.array([_padded(len(r.samples)) for r in recordings])
     found: dict[int, tuple[ndarray, ndarray]] = {}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         for length in np.unique(lengths):
@@ -174,12 +180,8 @@ def _transfer(config: CochleaConfig, n_samples: int) -> basilar_membrane.Transfe
     return basilar_membrane.transfer(config.membrane, config.n_channels, config.sample_rate_hz, n_samples)
 
 
-def _resampled(recording: Sound, config: CochleaConfig) -> Float[ndarray, "n"]:
-    return recording.at(config.sample_rate_hz).samples
-
-
 def _duration_us(recording: Sound, config: CochleaConfig) -> float:
-    return (len(_resampled(recording, config)) // 2 + 1) * 1e6 / config.rate_hz
+    return (len(recording.samples) // 2 + 1) * 1e6 / config.rate_hz
 
 
 def _padded(n_samples: int) -> int:

@@ -187,7 +187,9 @@ def _hazard(p):
     """−ln(1 − p) for p ≤ ½, to single precision: the series of 2 artanh(s)."""
     s = p / (np.float32(2) - p)
     x = s * s
-    tail = np.float32(1 / 3) + x * (np.float32(1 / 5) + x * (np.float32(1 / 7) + x * (np.float32(1 / 9) + x * np.float32(1 / 11))))
+    tail = np.float32(1 / 3) + x * (
+        np.float32(1 / 5) + x * (np.float32(1 / 7) + x * (np.float32(1 / 9) + x * np.float32(1 / 11)))
+    )
     return np.float32(2) * s * (np.float32(1) + x * tail)
 
 
