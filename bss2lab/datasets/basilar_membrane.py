@@ -53,7 +53,7 @@ _STEP = 0.01  # of the grid in ln ω; six-point interpolation is then exact to 1
 _TAPS = 6
 
 
-class BasilarMembrane(Config, frozen=True):
+class BasilarMembrane(Config):
     """Constants of the membrane, in the units of the article (cm, g, s)."""
 
     stiffness: float = quantity(
@@ -74,6 +74,10 @@ class BasilarMembrane(Config, frozen=True):
     length: float = quantity(
         3.5, "place of the last channel; the first is at the base, 0", unit="cm", source=Source.AUTHORS_CODE, gt=0, le=5
     )
+
+    def __hash__(self) -> int:
+        """Equal constants share what was computed for them."""
+        return hash(self.model_dump_json())
 
     def places(self, n_channels: int) -> Float[ndarray, "c"]:
         """Return the places of the channels in cm from the base, equally spaced."""
