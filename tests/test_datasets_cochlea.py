@@ -283,6 +283,22 @@ def test_bad_settings_are_refused(words):
         CochleaConfig(**words)
 
 
+@pytest.mark.parametrize("words", [{"height": 1e-9}, {"stiffness_decay": 9.9}])
+def test_a_membrane_beyond_single_numbers_is_refused(words):
+    config = FEW.replace(membrane=BasilarMembrane(**words), sample_rate_hz=192_000)
+    with pytest.raises(InputError, match=f"membrane: expected .* with {next(iter(words))}"):
+        spikes_of(tone(500.0), config, seed=0)
+
+
+def test_extreme_cells_still_give_spikes_or_none():
+    fast = HairCell(release_per_s=8000, loss_per_s=8000, reuptake_per_s=8000, reprocessing_per_s=8000, firing_per_s=1e6)
+    strong = BushyCell(n_fibres=10_000, weight_per_s=1e9, refractory_ms=0.0)
+    config = FEW.replace(sample_rate_hz=32_000, hair_cell=fast, bushy_cell=strong, level_rms=1000.0)
+    spikes = spikes_of(tone(500.0), config, seed=0)
+    assert len(spikes.units) > 40 * 500  # every other step, all of them
+    assert not len(spikes_of(tone(500.0), FEW.replace(bushy_cell=BushyCell(weight_per_s=0.0)), seed=0).units)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**64, 0.5, True, None])
 def test_bad_seeds_are_refused(seed):
     with pytest.raises(InputError, match="seed: expected an integer"):

@@ -37,6 +37,7 @@ import numpy as np
 from scipy import fft, special
 
 from bss2lab.config import Config, Source, quantity
+from bss2lab.errors import InputError, complain
 from bss2lab.kernels.jit import kernel
 
 if TYPE_CHECKING:
@@ -147,6 +148,9 @@ def transfer(membrane: BasilarMembrane, n_channels: int, sample_rate_hz: int, n_
     """Return the response to the frequencies of a sound of ``n_samples``, to 10⁻⁵ of its value.
 
     The last three are kept in memory (60 MB per second of sound each).
+
+    Raises:
+        InputError: if the constants are so far off that the response over- or underflows.
     """
     grid, nodes = _nodes(membrane, n_channels, sample_rate_hz)
     n_bins = n_samples // 2 + 1
@@ -190,7 +194,12 @@ def _nodes(membrane: BasilarMembrane, n_channels: int, sample_rate_hz: int) -> t
     """Return the grid of ln f and ln v on it, phase unwrapped, shape [channels, grid]."""
     begin, end = math.log(LOWEST_HZ), math.log(sample_rate_hz / 2)
     grid = begin + _STEP * np.arange(-_TAPS, math.ceil((end - begin) / _STEP) + _TAPS + 1)
-    velocity = response(membrane, np.exp(grid), membrane.places(n_channels))
+    with np.errstate(all="ignore"):
+        velocity = response(membrane, np.exp(grid), membrane.places(n_channels))
+    if not (np.isfinite(velocity).all() and velocity.all()):
+        got = "overflow or underflow with " + ", ".join(f"{k} {v:g}" for k, v in membrane.changes().items())
+        fix = "stay closer to the published constants"
+        raise InputError(complain("membrane", expected="constants that a wave can travel with", got=got, fix=fix))
     return grid, np.log(np.abs(velocity)) + 1j * np.unwrap(np.angle(velocity), axis=1)
 
 

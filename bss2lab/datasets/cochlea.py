@@ -43,7 +43,7 @@ class CochleaConfig(Config):
         unit="Hz",
         source=Source.ASSUMED,
         why="that of the Heidelberg Digits; the authors' code takes each file's own, and its rates depend on it",
-        ge=16_000,
+        ge=32_000,
         le=192_000,
         multiple_of=2,
     )

@@ -38,6 +38,7 @@ LANES = 32
 """Channels that are computed side by side."""
 
 _MOST_FIBRES = 10_000
+_FASTEST = 8_000.0  # 1/s: two such rates together still empty a pool in no less than one step at 32 kHz
 _SURE = np.float32(40.0)  # λ of a fibre that fires for certain
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -46,24 +47,30 @@ class HairCell(Config):
     """Constants of the transmitter pools (Meddis's letters in brackets)."""
 
     permeability_offset: float = quantity(
-        5.0, "offset of the velocity [A]", unit="velocity", source=Source.AUTHORS_CODE, gt=0
+        5.0, "offset of the velocity [A]", unit="velocity", source=Source.AUTHORS_CODE, gt=0, le=1e6
     )
     permeability_half: float = quantity(
-        300.0, "velocity of half the release rate [B]", unit="velocity", source=Source.AUTHORS_CODE, gt=0
+        300.0, "velocity of half the release rate [B]", unit="velocity", source=Source.AUTHORS_CODE, gt=0, le=1e6
     )
-    release_per_s: float = quantity(2000.0, "largest release rate [g]", unit="1/s", source=Source.AUTHORS_CODE, gt=0)
+    release_per_s: float = quantity(
+        2000.0, "largest release rate [g]", unit="1/s", source=Source.AUTHORS_CODE, gt=0, le=_FASTEST
+    )
     replenishment_per_s: float = quantity(
-        5.05, "rate of new transmitter [y]", unit="1/s", source=Source.AUTHORS_CODE, gt=0
+        5.05, "rate of new transmitter [y]", unit="1/s", source=Source.AUTHORS_CODE, gt=0, le=_FASTEST
     )
-    loss_per_s: float = quantity(2500.0, "loss from the cleft [l]", unit="1/s", source=Source.AUTHORS_CODE, ge=0)
-    reuptake_per_s: float = quantity(6580.0, "return from the cleft [r]", unit="1/s", source=Source.AUTHORS_CODE, gt=0)
+    loss_per_s: float = quantity(
+        2500.0, "loss from the cleft [l]", unit="1/s", source=Source.AUTHORS_CODE, ge=0, le=_FASTEST
+    )
+    reuptake_per_s: float = quantity(
+        6580.0, "return from the cleft [r]", unit="1/s", source=Source.AUTHORS_CODE, gt=0, le=_FASTEST
+    )
     reprocessing_per_s: float = quantity(
-        66.3, "rate from the store to the free pool [x]", unit="1/s", source=Source.AUTHORS_CODE, gt=0
+        66.3, "rate from the store to the free pool [x]", unit="1/s", source=Source.AUTHORS_CODE, gt=0, le=_FASTEST
     )
     firing_per_s: float = quantity(
-        50_000.0, "firing rate per transmitter in the cleft [h]", unit="1/s", source=Source.AUTHORS_CODE, ge=0
+        50_000.0, "firing rate per transmitter in the cleft [h]", unit="1/s", source=Source.AUTHORS_CODE, ge=0, le=1e6
     )
-    pool: float = quantity(1.0, "transmitter in a full pool [M]", source=Source.AUTHORS_CODE, gt=0)
+    pool: float = quantity(1.0, "transmitter in a full pool [M]", source=Source.AUTHORS_CODE, gt=0, le=1e3)
 
     def rest(self) -> tuple[float, float, float]:
         """Return free pool, cleft and store in equilibrium without sound."""
@@ -92,6 +99,7 @@ class BushyCell(Config):
         unit="threshold/s",
         source=Source.AUTHORS_CODE,
         ge=0,
+        le=1e9,
     )
 
 
