@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 TARGETS = ["help", "demo", "test", "lint", "lab", "bench", "figures", "clean"]
 
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "soundfile": "pysoundfile"}
 NOT_IN_CI = ("nvidia-", "cuda-", "triton", "appnope")  # torch for CUDA, and macOS
 PIP_ONLY = {"pyright"}  # its extra brings node; conda's pip section installs it with the package
 
@@ -93,7 +93,9 @@ def test_requirements_that_stand_in_two_extras_have_one_range():
 
 def test_core_and_extras_are_complete():
     core = {want.name for want in requirements()}
-    assert core == {"numpy", "scipy", "torch", "numba", "pydantic", "safetensors", "pooch", "tqdm", "filelock"}
+    libraries = {"numpy", "scipy", "torch", "numba", "pydantic"}
+    files = {"safetensors", "soundfile", "pooch", "tqdm", "filelock"}
+    assert core == libraries | files
     assert {Requirement(line).name for line in EXTRAS["lab"]} == {
         "jupyterlab",
         "ipywidgets",
