@@ -55,7 +55,7 @@ def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[
     Raises:
         InputError: if a weight is NaN or infinite.
     """
-    for layer, w in zip(Weights._fields, weights, strict=True):
+    for layer, w in weights.named().items():
         if not np.isfinite(w).all():
             bad = int((~np.isfinite(w)).sum())
             fix = "training diverged: lower the learning rate"
@@ -63,7 +63,10 @@ def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[
     scale = quantize.output_scale(float(np.abs(weights.output).max(initial=0.0)))
     rounds = not isinstance(substrate, Emulator) or substrate.profile.rounds_weights
     held = quantize.quantize_weights if rounds else quantize.clip_weights
-    return Weights(held(weights.hidden, quantize.HIDDEN_SCALE), held(weights.output, scale)), scale
+    layers = {
+        name: held(w, scale if name == "output" else quantize.HIDDEN_SCALE) for name, w in weights.named().items()
+    }
+    return Weights(**layers), scale
 
 
 def traces_of(recording: Recording, output_scale: float) -> Traces:

@@ -85,8 +85,8 @@ class Emulator:
         """Run every sample from rest and record it (samples are far enough apart not to meet).
 
         Args:
-            weights: integers −63 … 63, hidden [input, hidden] and output [hidden, output]; on a chip that does not
-                round them, any numbers in that range.
+            weights: integers −63 … 63, hidden [input, hidden], output [hidden, output] and, of a recurrent network,
+                recurrent [hidden, hidden]; on a chip that does not round them, any numbers in that range.
             spikes: input spike trains of at most 256 units.
             seed: seed of the trial-to-trial noise.
             silenced: hidden neurons that must not fire, bool [hidden].
@@ -121,13 +121,17 @@ class Emulator:
         """
         rounds = self.profile.rounds_weights
         check_weights(weights, integers=rounds)
-        hidden, output = (np.ascontiguousarray(w, dtype=np.int8 if rounds else np.float32) for w in weights)
+        held = np.int8 if rounds else np.float32
+        layers = {name: np.ascontiguousarray(w, dtype=held) for name, w in weights.named().items()}
+        (n_input, n_hidden), n_output = layers["hidden"].shape, layers["output"].shape[1]
         program = Program(
-            hidden.shape[0], hidden.shape[1], output.shape[1],
-            np.zeros((NEURONS, NEURONS), np.float32), np.zeros((NEURONS, NEURONS), np.float32),
+            n_input, n_hidden, n_output, np.zeros((NEURONS, NEURONS), np.float32),
+            np.zeros((NEURONS, NEURONS), np.float32), recurrent="recurrent" in layers,
         )  # fmt: skip
-        analog.program_synapses(hidden, *self._gain, 0, program.input_rows)
-        analog.program_synapses(output, *self._gain, NEURONS - output.shape[1], program.routed_rows)
+        analog.program_synapses(layers["hidden"], *self._gain, 0, program.input_rows)
+        analog.program_synapses(layers["output"], *self._gain, NEURONS - n_output, program.routed_rows)
+        if program.recurrent:
+            analog.program_synapses(layers["recurrent"], *self._gain, 0, program.routed_rows)
         return program
 
     def record(
@@ -292,10 +296,10 @@ class Emulator:
         event_time, event_unit = events or (np.empty((batch, 0), np.float32), np.empty((batch, 0), np.int16))
         analog.emulate(
             spikes.times_us, spikes.units, spikes.offsets, index,
-            program.input_rows, program.routed_rows, *self._delays, program.n_output <= NEURONS - analog.TAIL,
+            program.input_rows, program.routed_rows, *self._delays, program.routes_to_tail,
             parameters.ravel(), bend, np.float32(self._start_us), np.float32(self.profile.cadc_period_us / substeps),
             periods, substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
-            outputs_only and program.n_output <= NEURONS - analog.TAIL,
+            outputs_only and program.outputs_in_tail,
             cadc, exact, fired, event_time, event_unit, counts,
             np.empty((0, 0, NEURONS), np.float32) if membranes is None else membranes,
             *(probe or (np.empty(0, np.int16), np.empty((0, 0), np.float32))),
