@@ -41,6 +41,21 @@ def initial_weights(
     return Weights(clamped.astype(np.float32), output.astype(np.float32))
 
 
+def initial_recurrent_weights(
+    n_input: int, n_hidden: int, n_output: int, *, tau_mem_us: float, dt_us: float, seed: int
+) -> Weights:
+    """Draw initial weights of a recurrent network: as ``initial_weights``; recurrent ones around 0 [assumed].
+
+    Returns:
+        Float32 arrays [input, hidden], [hidden, output] and [hidden, hidden], the latter two of one width.
+    """
+    start = initial_weights(n_input, n_hidden, n_output, tau_mem_us=tau_mem_us, dt_us=dt_us, seed=seed)
+    spread = INITIAL_SPREAD * (1 - dynamics.decay(dt_us, tau_mem_us))
+    looped = np.random.default_rng([seed, 1]).normal(0.0, spread / np.sqrt(n_hidden), (n_hidden, n_hidden))
+    clamped = np.clip(looped, -quantize.WEIGHT_CLAMP, quantize.WEIGHT_CLAMP)
+    return start._replace(recurrent=clamped.astype(np.float32))
+
+
 def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[Weights, float]:
     """Bring model weights to what the chip holds: integers, unless it is an emulated chip that does not round.
 

@@ -23,6 +23,10 @@ Which = Literal["tau", "threshold", "both"]
 """What is decalibrated: all time constants; the distance from leak to threshold; or both."""
 
 
+Vote = Literal["peak", "sum"]
+"""What of an output neuron's membrane decides: its highest sample, or the sum of its samples."""
+
+
 class Weights(NamedTuple):
     """Weights of a network, one array per projection, indexed [source row, target neuron].
 

@@ -15,7 +15,7 @@ from bss2lab.chip.program import FIRST_SAMPLE, NEVER_MV, Program, RawRecording, 
 from bss2lab.chip.spec import NEURONS, SPEC, TIMESTAMP_US
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import analog
-from bss2lab.types import Recording, Spikes, Weights
+from bss2lab.types import Recording, Spikes, Vote, Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int16, Int64
@@ -171,8 +171,9 @@ class Emulator:
         return time_us.astype(np.float32), membranes
 
     def classify(
-        self, program: Program, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None
-    ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
+        self, program: Program, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None,
+        vote: Vote = "peak",
+    ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:  # fmt: skip
         """Run every sample from rest; the output neuron with the highest sample above its baseline wins.
 
         Args:
@@ -180,11 +181,12 @@ class Emulator:
             spikes: input.
             seed: seed of the trial-to-trial noise.
             silenced: hidden neurons that must not fire, bool [hidden].
+            vote: ``sum``: the highest sum of samples above the baseline wins instead.
 
         Returns:
             Class decided for each sample, and its number of hidden spikes.
         """
-        return self._decide(program, spikes, seed, None, None, silenced)
+        return self._decide(program, spikes, seed, None, None, silenced, vote)
 
     def infer(
         self,
@@ -229,6 +231,7 @@ class Emulator:
         n_periods: int | None,
         reset_step: int | None,
         silenced: Bool[ndarray, "hidden"] | None = None,
+        vote: Vote = "peak",
     ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
         decisions, counts = np.empty(len(spikes), np.int64), np.empty(len(spikes), np.int64)
         first = FIRST_SAMPLE if reset_step is None else 1
@@ -240,7 +243,12 @@ class Emulator:
                 reset_step=reset_step, outputs_only=True,
             )  # fmt: skip
             outputs = raw.cadc[:, :, NEURONS - program.n_output :]
-            peak = outputs[:, first:last].max(axis=1).astype(np.promote_types(outputs.dtype, np.int16))
+            read = outputs[:, first:last]
+            if vote == "sum":
+                mean = read.mean(axis=1, dtype=np.float64)
+                decisions[part] = (mean - outputs[:, 0]).argmax(axis=1)
+                continue
+            peak = read.max(axis=1).astype(np.promote_types(outputs.dtype, np.int16))
             decisions[part] = (peak - outputs[:, 0]).argmax(axis=1)
         return decisions, counts
 

@@ -62,7 +62,7 @@ def rate_penalty(n_spikes, rho_r, theta_r, weight, grad_s, stats):
 @kernel(parallel=True, fast=True)
 def train_step(
     w_hidden, w_recurrent, w_output, moments_hidden, moments_recurrent, moments_output, learn_recurrent,
-    offsets, index, units, bins, labels, alive, alpha, mu, beta, c, rho_r, theta_r, decay, limit,
+    offsets, index, units, bins, labels, alive, alpha, mu, beta, c, rho_r, theta_r, decay, decay_recurrent, limit,
     rate, beta1, beta2, epsilon, correction2, n_hidden, n_out, n_steps, cadc, fired, first_sample,
     hidden_unit, output_unit, lanes, size, v, s, v_output, spike_time, spike_unit, stats,
 ):  # fmt: skip
@@ -74,7 +74,7 @@ def train_step(
         learn_recurrent: change the recurrent weights?
         offsets, units, bins, labels: the data set; index: samples of this batch.
         alive: [hidden], 1, or 0 for dropped neurons (float).
-        alpha, mu, beta: the model; c, rho_r, theta_r, decay, limit: the objective and the weight clamp.
+        alpha, mu, beta: the model; c, rho_r, theta_r, decay, decay_recurrent, limit: the objective and the weight clamp.
         rate, beta1, beta2, epsilon, correction2: Adam.
         n_hidden, n_out, n_steps: real sizes.
         cadc, fired, first_sample, hidden_unit, output_unit: raw recording to inject and its units; cadc of batch
@@ -145,7 +145,7 @@ def train_step(
             if learn_recurrent:
                 adam_row(
                     w_recurrent[j], moments_recurrent[0, j], moments_recurrent[1, j], gradients[i],
-                    rate, beta1, beta2, epsilon, correction2, decay, limit,
+                    rate, beta1, beta2, epsilon, correction2, decay_recurrent, limit,
                 )  # fmt: skip
         else:
             j = i - n_inputs - pad

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from bss2lab.chip.limits import check_size
 from bss2lab.config import Source, quantity, redeclared
+from bss2lab.errors import complain
 from bss2lab.settings.run import RunConfig
 
 _PAPER, _ASSUMED = Source.PAPER, Source.ASSUMED
@@ -21,11 +22,6 @@ class SpeechConfig(RunConfig):
     task: Literal["speech", "shd"] = quantity(
         "speech", "data set: synthetic speech, or the Spiking Heidelberg Digits", source=_PAPER
     )
-    mode: Literal["itl", "software", "transfer"] = redeclared(
-        RunConfig, "mode", "itl", source=_PAPER,
-        help="itl: forward pass on the emulated chip; software: ideal model; transfer: trained in software, "
-        "tested on the chip",
-    )  # fmt: skip
     epochs: int = redeclared(RunConfig, "epochs", 100, source=_PAPER)
     learning_rate: float = redeclared(RunConfig, "learning_rate", 2e-3, source=_ASSUMED, why=_TUNED)
     lr_decay: float = redeclared(RunConfig, "lr_decay", 0.97, source=_ASSUMED, why=_TUNED)
@@ -55,6 +51,11 @@ class SpeechConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check(self) -> SpeechConfig:
+        if self.mode == "ann":
+            want = "'itl', 'software' or 'transfer'"
+            raise ValueError(
+                complain("mode", expected=want, got="'ann'", fix="there is no recurrent ReLU network here")
+            )
         if self.on_chip:
             check_size(self.n_channels, self.n_hidden, self.n_classes, recurrent=True)
         return self
