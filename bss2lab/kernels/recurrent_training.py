@@ -74,7 +74,7 @@ def train_step(
         learn_recurrent: change the recurrent weights?
         offsets, units, bins, labels: the data set; index: samples of this batch.
         alive: [hidden], 1, or 0 for dropped neurons (float).
-        alpha, mu, beta: the model; c, rho_r, theta_r, decay, decay_recurrent, limit: the objective and the weight clamp.
+        alpha, mu, beta: the model; c, rho_r, theta_r, decay, decay_recurrent, limit: objective and clamp.
         rate, beta1, beta2, epsilon, correction2: Adam.
         n_hidden, n_out, n_steps: real sizes.
         cadc, fired, first_sample, hidden_unit, output_unit: raw recording to inject and its units; cadc of batch
