@@ -53,9 +53,7 @@ class SpeechConfig(RunConfig):
     def _check(self) -> SpeechConfig:
         if self.mode == "ann":
             want = "'itl', 'software' or 'transfer'"
-            raise ValueError(
-                complain("mode", expected=want, got="'ann'", fix="choose one of these")
-            )
+            raise ValueError(complain("mode", expected=want, got="'ann'", fix="choose one of these"))
         if self.on_chip:
             check_size(self.n_channels, self.n_hidden, self.n_classes, recurrent=True)
         return self
