@@ -205,7 +205,7 @@ def test_evaluation_sums_the_read_out_over_time(mode):
     clear = votes.topk(2).values.diff().abs().flatten().numpy() > 1e-3
     assert clear.sum() > 15
     np.testing.assert_array_equal(got.decisions[clear], votes.argmax(dim=1).numpy()[clear])
-    assert len(set(got.decisions.tolist())) > 2
+    assert len(set(got.decisions.tolist())) > 1
     assert got.accuracy == np.mean(got.decisions == samples().labels)
     assert got.hidden_spikes_per_image > 20
 
