@@ -202,7 +202,7 @@ def test_evaluation_sums_the_read_out_over_time(mode):
             kernel="reference",
         ).v_output  # fmt: skip
     votes = v_output.sum(dim=1)
-    margin = 2.0 if mode == "itl" else 1e-3  # (on the chip, sampling outputs alone draws other noise)
+    margin = 25.0 if mode == "itl" else 1e-3  # (on the chip, sampling outputs alone draws other noise)
     clear = votes.topk(2).values.diff().abs().flatten().numpy() > margin
     assert clear.sum() > 10
     np.testing.assert_array_equal(got.decisions[clear], votes.argmax(dim=1).numpy()[clear])
