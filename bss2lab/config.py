@@ -84,6 +84,25 @@ class Config(BaseModel):
         return table
 
 
+def redeclared(base: type[Config], name: str, default: Any, *, source: Source, why: str = "", help: str = "") -> Any:
+    """Declare a field of a base class again, with another default: range, unit and meaning stay.
+
+    Args:
+        base: the class that declares it.
+        name: the field.
+        default: default value.
+        source, why: where the new default comes from.
+        help: another sentence, if the meaning is narrower here.
+    """
+    field = base.model_fields[name]
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    keys = ("ge", "gt", "le", "lt")
+    bounds = {key: getattr(rule, key) for rule in field.metadata for key in keys if hasattr(rule, key)}
+    meaning = help or field.description or ""
+    return quantity(default, meaning, source=source, unit=str(extra["unit"]), why=why, **bounds)
+
+
 def _explain(config: type[Config], error: ValidationError) -> str:
     lines = []
     for problem in error.errors():

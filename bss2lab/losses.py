@@ -51,6 +51,34 @@ class MaxOverTime:
 
 
 @dataclass(frozen=True, slots=True)
+class SumOverTime:
+    """NLL(log_softmax(c · Σ_t V_out)): each output neuron's membrane, summed over time, is its vote.
+
+    Attributes:
+        scale: the factor c (the paper has none, that is 1, on sums in units of its own).
+    """
+
+    scale: float = 1.0
+
+    def __call__(self, traces: Traces, labels: Int64[Tensor, "b"]) -> Float[Tensor, ""]:
+        """Return the mean loss of the batch."""
+        check_labels(labels, traces.v_output.shape[-1])
+        return functional.cross_entropy(self.scale * traces.v_output.sum(dim=1), labels)
+
+
+@dataclass(frozen=True, slots=True)
+class RatePenalty:
+    """ρ_r · max(0, Σ_i,t S_i[t] − θ_r)²: spikes of the hidden layer beyond a number are costly."""
+
+    rho_r: float = 0.0
+    theta_r: float = 0.0
+
+    def __call__(self, traces: Traces) -> Float[Tensor, ""]:
+        """Return the penalty's mean over the batch."""
+        return self.rho_r * (traces.s_hidden.sum(dim=(1, 2)) - self.theta_r).clamp(min=0).square().mean()
+
+
+@dataclass(frozen=True, slots=True)
 class BurstPenalty:
     """ρ_b · (1/N_H) Σ_i (Σ_t S_i[t])²: many spikes of one neuron for one input are costly."""
 
@@ -109,4 +137,34 @@ class Objective:
             "burst": self.burst(traces),
             "readout": self.readout(traces),
             "weight": self.weight(w_hidden),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechObjective:
+    """What training on speech minimises: a task loss, the rate penalty, and weight penalties.
+
+    Attributes:
+        task: any callable (traces, labels) -> scalar.
+        rate: the rate penalty.
+        weight: the penalty on input weights and, likewise, on recurrent weights.
+    """
+
+    task: Callable[[Traces, Tensor], Tensor] = SumOverTime()
+    rate: RatePenalty = RatePenalty()
+    weight: WeightPenalty = WeightPenalty()
+
+    @property
+    def has_compiled_form(self) -> bool:
+        """Can the fused training step be used?"""
+        return type(self.task) is SumOverTime
+
+    def terms(
+        self, traces: Traces, labels: Tensor, w_hidden: Tensor, w_recurrent: Tensor
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return every term of the loss by name; their sum is the loss."""
+        return {
+            "task": self.task(traces, labels),
+            "rate": self.rate(traces),
+            "weight": self.weight(w_hidden) + self.weight(w_recurrent),
         }

@@ -41,6 +41,21 @@ def initial_weights(
     return Weights(clamped.astype(np.float32), output.astype(np.float32))
 
 
+def initial_recurrent_weights(
+    n_input: int, n_hidden: int, n_output: int, *, tau_mem_us: float, dt_us: float, seed: int
+) -> Weights:
+    """Draw initial weights of a recurrent network: as ``initial_weights``; recurrent ones around 0 [assumed].
+
+    Returns:
+        Float32 arrays [input, hidden], [hidden, output] and [hidden, hidden], the latter two of one width.
+    """
+    start = initial_weights(n_input, n_hidden, n_output, tau_mem_us=tau_mem_us, dt_us=dt_us, seed=seed)
+    spread = INITIAL_SPREAD * (1 - dynamics.decay(dt_us, tau_mem_us))
+    looped = np.random.default_rng([seed, 1]).normal(0.0, spread / np.sqrt(n_hidden), (n_hidden, n_hidden))
+    clamped = np.clip(looped, -quantize.WEIGHT_CLAMP, quantize.WEIGHT_CLAMP)
+    return start._replace(recurrent=clamped.astype(np.float32))
+
+
 def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[Weights, float]:
     """Bring model weights to what the chip holds: integers, unless it is an emulated chip that does not round.
 
@@ -55,7 +70,7 @@ def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[
     Raises:
         InputError: if a weight is NaN or infinite.
     """
-    for layer, w in zip(Weights._fields, weights, strict=True):
+    for layer, w in weights.named().items():
         if not np.isfinite(w).all():
             bad = int((~np.isfinite(w)).sum())
             fix = "training diverged: lower the learning rate"
@@ -63,7 +78,10 @@ def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[
     scale = quantize.output_scale(float(np.abs(weights.output).max(initial=0.0)))
     rounds = not isinstance(substrate, Emulator) or substrate.profile.rounds_weights
     held = quantize.quantize_weights if rounds else quantize.clip_weights
-    return Weights(held(weights.hidden, quantize.HIDDEN_SCALE), held(weights.output, scale)), scale
+    layers = {
+        name: held(w, scale if name == "output" else quantize.HIDDEN_SCALE) for name, w in weights.named().items()
+    }
+    return Weights(**layers), scale
 
 
 def traces_of(recording: Recording, output_scale: float) -> Traces:

@@ -23,15 +23,29 @@ Which = Literal["tau", "threshold", "both"]
 """What is decalibrated: all time constants; the distance from leak to threshold; or both."""
 
 
+Vote = Literal["peak", "sum"]
+"""What of an output neuron's membrane decides: its highest sample, or the sum of its samples."""
+
+
 class Weights(NamedTuple):
-    """Weights of a feed-forward network, one array per layer, indexed [source row, target neuron].
+    """Weights of a network, one array per projection, indexed [source row, target neuron].
 
     On the model side the entries are floats in units of the threshold; on a substrate they are the integers
     −63 … 63 of the signed synapse pairs (real numbers on an emulated chip that does not round them).
+
+    Attributes:
+        hidden: from the input to the hidden layer, [input, hidden].
+        output: from the hidden to the output layer, [hidden, output].
+        recurrent: from the hidden layer to itself, [source, target]; None: the network is feed-forward.
     """
 
     hidden: ndarray
     output: ndarray
+    recurrent: ndarray | None = None
+
+    def named(self) -> dict[str, ndarray]:
+        """Return the projections that there are, by name."""
+        return {name: w for name, w in self._asdict().items() if w is not None}
 
 
 MAX_UNITS = 2**15

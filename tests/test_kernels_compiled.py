@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from thread_count import threads
 
+from bss2lab.errors import InputError
 from bss2lab.kernels import Model, Traces, integrate
 from bss2lab.types import Spikes
 
@@ -39,6 +40,7 @@ class Case(NamedTuple):
     n_steps: int
     mean_events: int
     dropout: bool
+    recurrent: bool
     seed: int
 
 
@@ -51,6 +53,7 @@ cases = st.builds(
     n_steps=st.integers(2, 40),
     mean_events=st.integers(0, 60),
     dropout=st.booleans(),
+    recurrent=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
 
@@ -63,6 +66,7 @@ def build(case):
     return {
         "w_hidden": rng.normal(0.05, 0.2, (case.n_input, case.n_hidden)),
         "w_output": rng.normal(0, 0.5, (case.n_hidden, case.n_output)),
+        "w_recurrent": rng.normal(-0.02, 0.2, (case.n_hidden, case.n_hidden)) if case.recurrent else None,
         "spikes": random_spikes(rng, case.batch, case.n_input, case.n_steps, case.mean_events),
         "model": Model.from_time_constants(
             tau_mem_us=tau_mem_us, tau_syn_us=tau_syn_us, dt_us=DT_US, beta=rng.uniform(1, 80)
@@ -75,16 +79,21 @@ def build(case):
 
 def run(problem, kernel, dtype, *, inject, loss):
     """Traces and weight gradients of one problem."""
-    w_hidden, w_output = (torch.tensor(problem[w], dtype=dtype, requires_grad=True) for w in ("w_hidden", "w_output"))
+    names = [w for w in ("w_hidden", "w_output", "w_recurrent") if problem[w] is not None]
+    weights = {w: torch.tensor(problem[w], dtype=dtype, requires_grad=True) for w in names}
     alive = None if problem["alive"] is None else torch.tensor(problem["alive"], dtype=dtype)
     recorded = Traces(*(torch.tensor(x, dtype=dtype) for x in problem["recorded"])) if inject else None
     traces = integrate(
-        w_hidden, w_output, problem["spikes"], dt_us=DT_US, model=problem["model"],
-        recorded=recorded, alive=alive, kernel=kernel,
-    )  # fmt: skip
+        **weights,
+        spikes=problem["spikes"],
+        dt_us=DT_US,
+        model=problem["model"],
+        recorded=recorded,
+        alive=alive,
+        kernel=kernel,
+    )
     loss(problem, traces).backward()
-    nothing = torch.zeros_like(w_output)
-    return traces, w_hidden.grad, nothing if w_output.grad is None else w_output.grad
+    return traces, *(torch.zeros_like(w) if w.grad is None else w.grad for w in weights.values())
 
 
 def linear(problem, traces):
@@ -103,9 +112,9 @@ def bursts(problem, traces):
     return traces.s_hidden.sum(dim=1).square().sum()
 
 
-def assert_gradients_agree(got, want, tolerance, at_least=(0.0, 0.0)):
+def assert_gradients_agree(got, want, tolerance, at_least=(0.0, 0.0, 0.0)):
     """Largest error below ``tolerance`` times the largest gradient (or a scale that is at least so large)."""
-    for g, w, floor in zip(got, want, at_least, strict=True):
+    for g, w, floor in zip(got, want, at_least[: len(got)], strict=True):
         assert g.dtype == w.dtype
         scale = max(w.abs().max().item(), floor)
         error = (g - w).abs().max().item()
@@ -116,6 +125,7 @@ def without_signs(problem):
     """The gradients if no two terms cancelled: every term of the sums counted with its magnitude."""
     positive = problem | {
         "w_output": abs(problem["w_output"]),
+        "w_recurrent": None if problem["w_recurrent"] is None else abs(problem["w_recurrent"]),
         "loss": tuple(abs(x) for x in problem["loss"]),
     }
     return [g.max().item() for g in run(positive, "reference", torch.float64, inject=True, loss=linear)[1:]]
@@ -170,13 +180,14 @@ def test_free_running_spikes_in_single_precision(case):
         np.testing.assert_allclose(got.detach()[clear], want.detach()[clear], atol=rounding, rtol=0)
 
 
-def example(batch=12):
-    return build(Case(40, 60, 7, batch, 30, 60, dropout=False, seed=0))
+def example(batch=12, *, recurrent=False):
+    return build(Case(40, 60, 7, batch, 30, 60, dropout=False, recurrent=recurrent, seed=0))
 
 
-def test_the_random_problems_are_lively():
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_the_random_problems_are_lively(recurrent):
     """Else the comparisons above would compare silence with silence."""
-    traces, *grads = run(example(), "compiled", torch.float64, inject=False, loss=linear)
+    traces, *grads = run(example(recurrent=recurrent), "compiled", torch.float64, inject=False, loss=linear)
     assert 0.05 < traces.s_hidden.mean() < 0.5
     assert all(g.abs().min() < g.abs().max() / 3 for g in grads)
 
@@ -195,6 +206,34 @@ def test_units_that_fire_twice_in_a_bin_count_twice():
     assert (grads[0] > grads[1]).all()
 
 
+def test_a_recurrent_spike_acts_one_step_later():
+    model = Model.from_time_constants(tau_mem_us=6.0, tau_syn_us=6.0, dt_us=DT_US, beta=50.0)
+    w = torch.tensor([[1.5, 0.0]]), torch.zeros(2, 1)
+    loop = torch.tensor([[0.0, 0.75], [0.0, 0.0]])
+    once = Spikes.from_events([([2.0], [0])], n_units=1, duration_us=17.0)
+    for kernel in ("compiled", "reference"):
+        traces = integrate(*w, once, dt_us=DT_US, model=model, w_recurrent=loop, kernel=kernel)
+        assert traces.s_hidden[0, :3, 0].tolist() == [0, 1, 1]
+        assert traces.v_hidden[0, :3, 1].tolist() == [0, 0, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((3, 2), torch.float32, r"w_recurrent: expected \[2 hidden, 2 hidden\], got \[3, 2\]"),
+        ((2, 2), torch.float64, "weights: expected one floating dtype, got torch.float64 beside torch.float32"),
+    ],
+)
+def test_recurrent_weights_that_do_not_fit_are_refused(shape, dtype, message):
+    spikes = Spikes.from_events([([2.0], [0])], n_units=1, duration_us=17.0)
+    model = Model(0.7, 0.7, 50.0)
+    with pytest.raises(InputError, match=message):
+        integrate(
+            torch.zeros(1, 2), torch.zeros(2, 1), spikes, dt_us=DT_US, model=model,
+            w_recurrent=torch.zeros(shape, dtype=dtype),
+        )  # fmt: skip
+
+
 def test_hidden_membranes_are_for_looking_at():
     """The compiled kernel passes no gradient through them, and says so instead of dropping it."""
     problem = example()
@@ -209,9 +248,10 @@ def test_hidden_membranes_are_for_looking_at():
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two cores")
+@pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_number_of_threads_does_not_show_in_a_single_bit(dtype):
-    problem = example(batch=37)
+def test_the_number_of_threads_does_not_show_in_a_single_bit(dtype, recurrent):
+    problem = example(batch=37, recurrent=recurrent)
     results = []
     for n in (1, 2):
         with threads(n):
@@ -220,8 +260,9 @@ def test_the_number_of_threads_does_not_show_in_a_single_bit(dtype):
     assert results[0] == results[1]
 
 
-def test_a_batch_is_its_samples():
-    problem = example(batch=5)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_batch_is_its_samples(recurrent):
+    problem = example(batch=5, recurrent=recurrent)
     whole, *grads = run(problem, "compiled", torch.float64, inject=False, loss=linear)
     totals = [torch.zeros_like(g) for g in grads]
     for b in range(5):

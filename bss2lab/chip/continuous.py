@@ -205,7 +205,7 @@ def run_continuously(
     spike_us, spike_unit = emulate_stream(
         spikes.times_us, spikes.units, spikes.offsets, first_step[:n], start_us[:n] / h - first_step[:n], hold_step,
         inf if reset_after_us is None else float(reset_after_us), program.input_rows, program.routed_rows,
-        input_delay_us, (routed_delay_us / h).astype(np.float32), program.n_output <= NEURONS - analog.TAIL,
+        input_delay_us, (routed_delay_us / h).astype(np.float32), program.routes_to_tail,
         parameters.ravel(), bend, h, n_periods * n_sub, n_sub, ring, in_flight, seed, output_lsb,
         neurons, probe_step, probe_mv,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from bss2lab.chip.program import FIRST_SAMPLE, NEVER_MV, Program, RawRecording, 
 from bss2lab.chip.spec import NEURONS, SPEC, TIMESTAMP_US
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import analog
-from bss2lab.types import Recording, Spikes, Weights
+from bss2lab.types import Recording, Spikes, Vote, Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int16, Int64
@@ -85,8 +85,8 @@ class Emulator:
         """Run every sample from rest and record it (samples are far enough apart not to meet).
 
         Args:
-            weights: integers −63 … 63, hidden [input, hidden] and output [hidden, output]; on a chip that does not
-                round them, any numbers in that range.
+            weights: integers −63 … 63, hidden [input, hidden], output [hidden, output] and, of a recurrent network,
+                recurrent [hidden, hidden]; on a chip that does not round them, any numbers in that range.
             spikes: input spike trains of at most 256 units.
             seed: seed of the trial-to-trial noise.
             silenced: hidden neurons that must not fire, bool [hidden].
@@ -121,13 +121,17 @@ class Emulator:
         """
         rounds = self.profile.rounds_weights
         check_weights(weights, integers=rounds)
-        hidden, output = (np.ascontiguousarray(w, dtype=np.int8 if rounds else np.float32) for w in weights)
+        held = np.int8 if rounds else np.float32
+        layers = {name: np.ascontiguousarray(w, dtype=held) for name, w in weights.named().items()}
+        (n_input, n_hidden), n_output = layers["hidden"].shape, layers["output"].shape[1]
         program = Program(
-            hidden.shape[0], hidden.shape[1], output.shape[1],
-            np.zeros((NEURONS, NEURONS), np.float32), np.zeros((NEURONS, NEURONS), np.float32),
+            n_input, n_hidden, n_output, np.zeros((NEURONS, NEURONS), np.float32),
+            np.zeros((NEURONS, NEURONS), np.float32), recurrent="recurrent" in layers,
         )  # fmt: skip
-        analog.program_synapses(hidden, *self._gain, 0, program.input_rows)
-        analog.program_synapses(output, *self._gain, NEURONS - output.shape[1], program.routed_rows)
+        analog.program_synapses(layers["hidden"], *self._gain, 0, program.input_rows)
+        analog.program_synapses(layers["output"], *self._gain, NEURONS - n_output, program.routed_rows)
+        if program.recurrent:
+            analog.program_synapses(layers["recurrent"], *self._gain, 0, program.routed_rows)
         return program
 
     def record(
@@ -167,8 +171,9 @@ class Emulator:
         return time_us.astype(np.float32), membranes
 
     def classify(
-        self, program: Program, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None
-    ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
+        self, program: Program, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None,
+        vote: Vote = "peak",
+    ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:  # fmt: skip
         """Run every sample from rest; the output neuron with the highest sample above its baseline wins.
 
         Args:
@@ -176,11 +181,12 @@ class Emulator:
             spikes: input.
             seed: seed of the trial-to-trial noise.
             silenced: hidden neurons that must not fire, bool [hidden].
+            vote: ``sum``: the highest sum of samples above the baseline wins instead.
 
         Returns:
             Class decided for each sample, and its number of hidden spikes.
         """
-        return self._decide(program, spikes, seed, None, None, silenced)
+        return self._decide(program, spikes, seed, None, None, silenced, vote)
 
     def infer(
         self,
@@ -225,6 +231,7 @@ class Emulator:
         n_periods: int | None,
         reset_step: int | None,
         silenced: Bool[ndarray, "hidden"] | None = None,
+        vote: Vote = "peak",
     ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
         decisions, counts = np.empty(len(spikes), np.int64), np.empty(len(spikes), np.int64)
         first = FIRST_SAMPLE if reset_step is None else 1
@@ -236,7 +243,12 @@ class Emulator:
                 reset_step=reset_step, outputs_only=True,
             )  # fmt: skip
             outputs = raw.cadc[:, :, NEURONS - program.n_output :]
-            peak = outputs[:, first:last].max(axis=1).astype(np.promote_types(outputs.dtype, np.int16))
+            read = outputs[:, first:last]
+            if vote == "sum":
+                mean = read.mean(axis=1, dtype=np.float64)
+                decisions[part] = (mean - outputs[:, 0]).argmax(axis=1)
+                continue
+            peak = read.max(axis=1).astype(np.promote_types(outputs.dtype, np.int16))
             decisions[part] = (peak - outputs[:, 0]).argmax(axis=1)
         return decisions, counts
 
@@ -292,10 +304,10 @@ class Emulator:
         event_time, event_unit = events or (np.empty((batch, 0), np.float32), np.empty((batch, 0), np.int16))
         analog.emulate(
             spikes.times_us, spikes.units, spikes.offsets, index,
-            program.input_rows, program.routed_rows, *self._delays, program.n_output <= NEURONS - analog.TAIL,
+            program.input_rows, program.routed_rows, *self._delays, program.routes_to_tail,
             parameters.ravel(), bend, np.float32(self._start_us), np.float32(self.profile.cadc_period_us / substeps),
             periods, substeps, _NEVER if reset_step is None else reset_step, from_reset, seed, index,
-            outputs_only and program.n_output <= NEURONS - analog.TAIL,
+            outputs_only and program.outputs_in_tail,
             cadc, exact, fired, event_time, event_unit, counts,
             np.empty((0, 0, NEURONS), np.float32) if membranes is None else membranes,
             *(probe or (np.empty(0, np.int16), np.empty((0, 0), np.float32))),

@@ -62,13 +62,13 @@ def check_layers(n_input: int, layers: Sequence[LayerSize]) -> None:
         raise InputError(complain("network", expected=f"at most {NEURONS} neurons in total", got=got, fix=fix))
 
 
-def check_size(n_input: int, n_hidden: int, n_output: int) -> None:
-    """Refuse a feed-forward network with one hidden layer that one chip cannot hold.
+def check_size(n_input: int, n_hidden: int, n_output: int, *, recurrent: bool = False) -> None:
+    """Refuse a network with one hidden layer that one chip cannot hold.
 
     Raises:
-        InputError: more than 256 inputs, neurons in total, or sources per output neuron.
+        InputError: more than 256 inputs, neurons in total, or sources per neuron.
     """
-    check_layers(n_input, [LayerSize("hidden", n_hidden), LayerSize("output", n_output)])
+    check_layers(n_input, [LayerSize("hidden", n_hidden, recurrent), LayerSize("output", n_output)])
 
 
 def check_weights(weights: Weights, *, integers: bool = True) -> None:
@@ -81,14 +81,18 @@ def check_weights(weights: Weights, *, integers: bool = True) -> None:
     Raises:
         InputError: with what was expected, what came and what to do.
     """
-    for layer, w in zip(Weights._fields, weights, strict=True):
+    for layer, w in weights.named().items():
         check = check_integers if integers else check_numbers
         check(f"{layer} weights", np.asarray(w))
     (n_input, n_hidden), (fan_in, n_output) = np.shape(weights.hidden), np.shape(weights.output)
     if fan_in != n_hidden:
         want = f"one row per hidden neuron, shape [{n_hidden}, outputs]"
         raise InputError(complain("output weights", expected=want, got=f"[{fan_in}, {n_output}]", fix="transposed?"))
-    check_size(n_input, n_hidden, n_output)
+    loop = weights.recurrent
+    if loop is not None and loop.shape != (n_hidden, n_hidden):
+        want, got = f"shape [{n_hidden}, {n_hidden}], hidden to hidden", list(loop.shape)
+        raise InputError(complain("recurrent weights", expected=want, got=got, fix="match the hidden weights"))
+    check_size(n_input, n_hidden, n_output, recurrent=loop is not None)
 
 
 def check_integers(what: str, w: ndarray) -> None:

@@ -30,6 +30,7 @@ class Program:
         n_input, n_hidden, n_output: size of the layers; hidden neurons are 0 … n_hidden − 1, output neurons the last.
         input_rows: mV/µs per spike of an input row, [row, neuron].
         routed_rows: mV/µs per spike of an on-chip neuron, [source, neuron].
+        recurrent: do hidden spikes come back to hidden neurons?
     """
 
     n_input: int
@@ -37,6 +38,17 @@ class Program:
     n_output: int
     input_rows: Float32[ndarray, "i n"]
     routed_rows: Float32[ndarray, "n n"]
+    recurrent: bool = False
+
+    @property
+    def routes_to_tail(self) -> bool:
+        """Do on-chip spikes reach the last neurons alone, as many as the core has a short cut for?"""
+        return not self.recurrent and self.outputs_in_tail
+
+    @property
+    def outputs_in_tail(self) -> bool:
+        """Are the outputs among the last neurons that the core has a short cut for?"""
+        return self.n_output <= NEURONS - analog.TAIL
 
 
 @dataclass(frozen=True, slots=True, eq=False)

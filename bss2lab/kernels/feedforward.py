@@ -56,13 +56,13 @@ def pad_output(w: Float[ndarray, "n o"]) -> Float[ndarray, "o n_pad"]:
 
 
 @kernel(fast=True)
-def _add_row(row, total):
+def add_row(row, total):
     for j in range(total.shape[0]):
         total[j] += row[j]
 
 
 @kernel(fast=True)
-def _step_hidden(drive, current, v_before, v_after, s_after, alive, alpha, mu):
+def step_hidden(drive, current, v_before, v_after, s_after, alive, alpha, mu):
     """One step of the hidden layer; clears the drive for the next one."""
     for j in range(drive.shape[0]):
         current[j] = _synaptic_current(current[j], drive[j], alpha)
@@ -90,9 +90,9 @@ def forward_sample(w_hidden, bins, units, alive, alpha, mu, v, s, current, drive
     event = 0
     for t in range(v.shape[0]):
         while event < bins.shape[0] and bins[event] == t:
-            _add_row(w_hidden[units[event]], drive)
+            add_row(w_hidden[units[event]], drive)
             event += 1
-        _step_hidden(drive, current, v[t - 1] if t > 0 else rest, v[t], s[t], alive, alpha, mu)
+        step_hidden(drive, current, v[t - 1] if t > 0 else rest, v[t], s[t], alive, alpha, mu)
 
 
 @kernel(fast=True)
@@ -137,7 +137,7 @@ def output_sample(w_output, spike_time, spike_unit, n_spikes, alpha, mu, v_outpu
 
 
 @kernel(fast=True)
-def _add_scaled_row(row, factor, total):
+def add_scaled_row(row, factor, total):
     for j in range(total.shape[0]):
         total[j] += factor * row[j]
 
@@ -194,7 +194,7 @@ def backward_sample(w_output, v, alive, grad_s, grad_v_output, alpha, mu, beta, 
         _step_adjoint(v[t], alive, direct, currents, lambda_v_h, later, adjoint[t], alpha, mu, beta)
         for o in range(n_out):
             if grad_v_output[t, o] != 0:
-                _add_scaled_row(w_output[o], grad_v_output[t, o] / mu, membranes)  # (the step below multiplies by μ)
+                add_scaled_row(w_output[o], grad_v_output[t, o] / mu, membranes)  # (the step below multiplies by μ)
                 touched = True
         if touched:
             _step_outputs_adjoint(membranes, currents, alpha, mu)
@@ -240,7 +240,7 @@ def row_gradient(adjoint, sample, step, total):
     """∂L/∂W of one input's weight row: the sum of the adjoint currents at its spikes."""
     total[:] = 0
     for k in range(sample.shape[0]):
-        _add_row(adjoint[sample[k], step[k]], total)
+        add_row(adjoint[sample[k], step[k]], total)
 
 
 @kernel(parallel=True, fast=True)

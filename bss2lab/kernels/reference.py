@@ -77,11 +77,13 @@ def integrate(
     *,
     recorded: Traces | None = None,
     alive: Float[Tensor, "n"] | None = None,
+    w_recurrent: Float[Tensor, "n n"] | None = None,
 ) -> Traces:
     """Run the two-layer network over its time grid.
 
     Args:
         w_hidden, w_output: weights in units of the threshold.
+        w_recurrent: weights from hidden to hidden neurons, [source, target]; a spike acts in the next step.
         spikes: input spikes per time bin.
         model: decays and surrogate steepness.
         recorded: a substrate's traces to inject; without them the model runs freely.
@@ -98,7 +100,7 @@ def integrate(
     for t, drive in enumerate((spikes @ w_hidden).unbind(1)):
         I_out = dynamics.synaptic_current(I_out, S @ w_output, model.alpha)
         V_out = dynamics.membrane(V_out, I_out, 0.0, model.mu)
-        I = dynamics.synaptic_current(I, drive, model.alpha)
+        I = dynamics.synaptic_current(I, drive if w_recurrent is None else drive + S @ w_recurrent, model.alpha)
         V = dynamics.membrane(V, I, S.detach(), model.mu)
         if recorded is not None:
             V, V_out = inject(V, recorded.v_hidden[:, t]), inject(V_out, recorded.v_output[:, t])

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """One encoded split: images as pixels and as spikes.
+    """One encoded split: images as pixels and as spikes, or utterances as spikes alone.
 
     Attributes:
-        pixels: grey values, [n, 256].
+        pixels: grey values, [n, 256]; of utterances, none: [n, 0].
         spikes: the same as spike trains.
         labels: classes, [n].
         bins: time bin of each spike, [events].

@@ -7,12 +7,14 @@ import numpy as np
 from bss2lab.chip import Chip
 from bss2lab.learners.base import Evaluation, Samples
 from bss2lab.network import chip_weights, traces_of
-from bss2lab.types import Substrate, Weights
+from bss2lab.types import Substrate, Vote, Weights
 
 _BATCH = 500
 
 
-def evaluate_on_substrate(substrate: Substrate, weights: Weights, samples: Samples, *, seed: int) -> Evaluation:
+def evaluate_on_substrate(
+    substrate: Substrate, weights: Weights, samples: Samples, *, seed: int, vote: Vote = "peak"
+) -> Evaluation:
     """Write the weights to a substrate, rounded if it rounds, and classify every sample there.
 
     Args:
@@ -20,15 +22,18 @@ def evaluate_on_substrate(substrate: Substrate, weights: Weights, samples: Sampl
         weights: model weights.
         samples: what to classify.
         seed: seed of the trial-to-trial noise.
+        vote: what of an output's membrane counts: its peak, or its sum over time.
     """
     held, scale = chip_weights(weights, substrate)
     if isinstance(substrate, Chip):
-        decisions, spikes = substrate.classify(substrate.write(held), samples.spikes, seed=seed)
+        decisions, spikes = substrate.classify(substrate.write(held), samples.spikes, seed=seed, vote=vote)
         return Evaluation.of(decisions, samples.labels, float(spikes.mean()))
     found, total = [], 0.0
     for start in range(0, len(samples), _BATCH):
         part = samples.spikes.select(np.arange(start, min(start + _BATCH, len(samples))))
         traces = traces_of(substrate.run(held, part, seed=seed + start), scale)
-        found.append(traces.v_output.amax(dim=1).argmax(dim=1).numpy())
+        found.append(
+            (traces.v_output.amax(dim=1) if vote == "peak" else traces.v_output.sum(dim=1)).argmax(dim=1).numpy()
+        )
         total += float(traces.s_hidden.sum())
     return Evaluation.of(np.concatenate(found), samples.labels, total / len(samples))

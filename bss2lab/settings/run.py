@@ -1,4 +1,4 @@
-"""The configuration of one training run: every knob, with its range, unit, source and help."""
+"""What every training run has in common: how it is learned, on which chip, with which model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from bss2lab.chip.limits import check_size
 from bss2lab.chip.profile import PROFILES, load_profile
 from bss2lab.config import Config, Source, quantity
 from bss2lab.errors import complain
@@ -15,18 +14,13 @@ from bss2lab.types import Which
 
 _CODE, _PAPER, _ASSUMED = Source.AUTHORS_CODE, Source.PAPER, Source.ASSUMED
 
-N_INPUT = 256
-"""16 × 16 pixels [paper]."""
-
-N_OUTPUT = 10
-
-_SHORT = "tuned on a validation split for 15 epochs; authors' code: {}"
+SHORT = "tuned on a validation split for 15 epochs; authors' code: {}"
+"""Why a default differs from the authors'."""
 
 
-class TrainConfig(Config):
-    """One run: what is learned, how, on which chip. Frozen; ``replace()`` makes a changed copy."""
+class RunConfig(Config):
+    """The common part of a run's configuration. Frozen; ``replace()`` makes a changed copy."""
 
-    task: Literal["mnist", "fashion"] = quantity("mnist", "data set", source=_PAPER)
     mode: Literal["itl", "software", "transfer", "ann"] = quantity(
         "itl",
         "itl: forward pass on the emulated chip; software: ideal model; transfer: trained in software, "
@@ -43,10 +37,10 @@ class TrainConfig(Config):
     )
     batch_size: int = quantity(100, "images per weight update", source=_CODE, ge=1, le=10_000)
     learning_rate: float = quantity(
-        2e-3, "Adam's learning rate in the first epoch", source=_ASSUMED, gt=0, le=1, why=_SHORT.format("1.5e-3")
+        2e-3, "Adam's learning rate in the first epoch", source=_ASSUMED, gt=0, le=1, why=SHORT.format("1.5e-3")
     )
     lr_decay: float = quantity(
-        0.83, "factor on the learning rate per epoch", source=_ASSUMED, gt=0, le=1, why=_SHORT.format("0.97")
+        0.83, "factor on the learning rate per epoch", source=_ASSUMED, gt=0, le=1, why=SHORT.format("0.97")
     )
     seed: int = quantity(
         0,
@@ -56,7 +50,6 @@ class TrainConfig(Config):
         lt=2**32,
         why="any; the paper shows five",
     )
-
     chip_seed: int = quantity(
         0, "number of the emulated chip (its mismatch)", source=_ASSUMED, ge=0, lt=2**32, why="any"
     )
@@ -66,51 +59,28 @@ class TrainConfig(Config):
         source=_ASSUMED,
         why="the paper's chip was calibrated",
     )
-
     sigma_d: float = quantity(
         0.0, "decalibration: spread of each neuron's own targets (the paper: up to 0.5)", source=_PAPER, ge=0, le=1
     )
     detuned: Which = quantity("both", "what is decalibrated: time constants, thresholds, or both", source=_PAPER)
-
     n_hidden: int = quantity(246, "hidden neurons", source=_PAPER, ge=1, le=4096)
     n_steps: int = quantity(20, "model steps per image", source=_CODE, ge=2, le=400)
     dt_us: float = quantity(1.7, "model step, the CADC's period", unit="µs", source=_PAPER, gt=0, le=100)
     tau_mem_us: float = quantity(6.0, "membrane time constant of the model", unit="µs", source=_CODE, gt=0, le=1000)
     tau_syn_us: float = quantity(6.0, "synaptic time constant of the model", unit="µs", source=_CODE, gt=0, le=1000)
     beta: float = quantity(50.0, "steepness of the surrogate derivative", source=_PAPER, gt=0, le=1e4)
-
     loss_scale: float = quantity(
         3.0,
         "factor c on the read-out in the loss",
         source=_ASSUMED,
         gt=0,
         le=1e3,
-        why=_SHORT.format("10, about half a point worse there"),
-    )
-    rho_b: float = quantity(
-        0.04,
-        "burst penalty: mean over neurons of squared spike counts",
-        source=_ASSUMED,
-        ge=0,
-        le=1e3,
-        why=_SHORT.format("5e-4; the smaller loss factor asks for more"),
-    )
-    rho_a: float = quantity(
-        0.02,
-        "read-out penalty: mean over outputs of squared peak membranes",
-        source=_ASSUMED,
-        ge=0,
-        le=1e3,
-        why=_SHORT.format("0; the paper has one, and it keeps the read-out inside the ADC's range"),
+        why=SHORT.format("10, about half a point worse there"),
     )
     rho_w: float = quantity(0.1, "weight penalty: mean squared hidden weight", source=_CODE, ge=0, le=1e3)
     dropout: float = quantity(
         0.0, "fraction of hidden neurons silenced in each batch (the paper: 0.4)", source=_PAPER, ge=0, lt=1
     )
-    rotation: float = quantity(
-        0.0, "largest random rotation of a training image (the paper: 15)", unit="°", source=_PAPER, ge=0, le=180
-    )
-
     validation: int = quantity(
         0,
         "training images held out and tested on instead of the test set (for tuning)",
@@ -143,9 +113,7 @@ class TrainConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _check(self) -> TrainConfig:
-        if self.mode in ("itl", "transfer"):
-            check_size(N_INPUT, self.n_hidden, N_OUTPUT)
+    def _check_run(self) -> RunConfig:
         if self.sigma_d and not self.on_chip:
             want = f"0 in mode {self.mode!r}, which has no chip"
             raise ValueError(complain("sigma_d", expected=want, got=self.sigma_d, fix="use mode 'itl' or 'transfer'"))

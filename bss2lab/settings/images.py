@@ -1,0 +1,49 @@
+"""The configuration of a run on images: the feed-forward network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from bss2lab.chip.limits import check_size
+from bss2lab.config import Source, quantity
+from bss2lab.settings.run import SHORT, RunConfig
+
+_PAPER, _ASSUMED = Source.PAPER, Source.ASSUMED
+
+N_INPUT = 256
+"""16 × 16 pixels [paper]."""
+
+N_OUTPUT = 10
+
+
+class TrainConfig(RunConfig):
+    """One run on images: what is learned, how, on which chip."""
+
+    task: Literal["mnist", "fashion"] = quantity("mnist", "data set", source=_PAPER)
+    rho_b: float = quantity(
+        0.04,
+        "burst penalty: mean over neurons of squared spike counts",
+        source=_ASSUMED,
+        ge=0,
+        le=1e3,
+        why=SHORT.format("5e-4; the smaller loss factor asks for more"),
+    )
+    rho_a: float = quantity(
+        0.02,
+        "read-out penalty: mean over outputs of squared peak membranes",
+        source=_ASSUMED,
+        ge=0,
+        le=1e3,
+        why=SHORT.format("0; the paper has one, and it keeps the read-out inside the ADC's range"),
+    )
+    rotation: float = quantity(
+        0.0, "largest random rotation of a training image (the paper: 15)", unit="°", source=_PAPER, ge=0, le=180
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if self.on_chip:
+            check_size(N_INPUT, self.n_hidden, N_OUTPUT)
+        return self

@@ -1,0 +1,59 @@
+"""The configuration of a run on speech: the recurrent network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from bss2lab.chip.limits import check_size
+from bss2lab.config import Source, quantity, redeclared
+from bss2lab.errors import complain
+from bss2lab.settings.run import RunConfig
+
+_PAPER, _ASSUMED = Source.PAPER, Source.ASSUMED
+
+_TUNED = "not published in the main text; tuned on validation speakers"
+
+
+class SpeechConfig(RunConfig):
+    """One run on speech: 70 channels, a recurrent hidden layer, and an output for every class."""
+
+    task: Literal["speech", "shd"] = quantity(
+        "speech", "data set: synthetic speech, or the Spiking Heidelberg Digits", source=_PAPER
+    )
+    epochs: int = redeclared(RunConfig, "epochs", 100, source=_PAPER)
+    learning_rate: float = redeclared(RunConfig, "learning_rate", 2e-3, source=_ASSUMED, why=_TUNED)
+    lr_decay: float = redeclared(RunConfig, "lr_decay", 0.97, source=_ASSUMED, why=_TUNED)
+    n_hidden: int = redeclared(RunConfig, "n_hidden", 186, source=_PAPER)
+    n_steps: int = redeclared(
+        RunConfig, "n_steps", 400, source=_PAPER, help="model steps per utterance; what is longer is cut"
+    )
+    loss_scale: float = redeclared(RunConfig, "loss_scale", 0.02, source=_ASSUMED, why=_TUNED)
+    rho_w: float = redeclared(RunConfig, "rho_w", 0.1, source=_ASSUMED, why="as in the authors' code for images")
+
+    rho_r: float = quantity(
+        1e-7, "rate penalty: squared excess of all hidden spikes", source=_ASSUMED, ge=0, le=1, why=_TUNED
+    )
+    theta_r: float = quantity(
+        1000.0, "hidden spikes per utterance that cost nothing", source=_ASSUMED, ge=0, le=1e6, why=_TUNED
+    )
+    sigma_u: float = quantity(
+        0.0, "augmentation: SD by which a spike moves to neighbour channels (of 700)", source=_ASSUMED, ge=0, le=100,
+        why="the width is not published in the main text",
+    )  # fmt: skip
+    recurrent: Literal["learned", "fixed"] = quantity(
+        "learned", "recurrent weights: learned, or fixed as they begin (the paper: shuffled trained ones)",
+        source=_PAPER,
+    )  # fmt: skip
+    n_channels: int = quantity(70, "input channels, of 700", source=_PAPER, ge=1, le=255)
+    n_classes: int = quantity(20, "classes, one output each", source=_PAPER, ge=2, le=255)
+
+    @model_validator(mode="after")
+    def _check(self) -> SpeechConfig:
+        if self.mode == "ann":
+            want = "'itl', 'software' or 'transfer'"
+            raise ValueError(complain("mode", expected=want, got="'ann'", fix="choose one of these"))
+        if self.on_chip:
+            check_size(self.n_channels, self.n_hidden, self.n_classes, recurrent=True)
+        return self
