@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +12,13 @@ from bss2lab.chip import Emulator
 from bss2lab.dynamics import THRESHOLD
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import Traces
-from bss2lab.types import Recording, Substrate, Weights
+from bss2lab.types import AnyWeights, Recording, RecurrentWeights, Substrate, Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
     from numpy import ndarray
+
+W = TypeVar("W", bound=AnyWeights)
 
 HIDDEN_MEAN = 1e-3
 """Mean of the initial hidden weights [authors' code]."""
@@ -43,7 +45,7 @@ def initial_weights(
 
 def initial_recurrent_weights(
     n_input: int, n_hidden: int, n_output: int, *, tau_mem_us: float, dt_us: float, seed: int
-) -> Weights:
+) -> RecurrentWeights:
     """Draw initial weights of a recurrent network: as ``initial_weights``; recurrent ones around 0 [assumed].
 
     Returns:
@@ -53,10 +55,10 @@ def initial_recurrent_weights(
     spread = INITIAL_SPREAD * (1 - dynamics.decay(dt_us, tau_mem_us))
     looped = np.random.default_rng([seed, 1]).normal(0.0, spread / np.sqrt(n_hidden), (n_hidden, n_hidden))
     clamped = np.clip(looped, -quantize.WEIGHT_CLAMP, quantize.WEIGHT_CLAMP)
-    return start._replace(recurrent=clamped.astype(np.float32))
+    return RecurrentWeights(*start, clamped.astype(np.float32))
 
 
-def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[Weights, float]:
+def chip_weights(weights: W, substrate: Substrate | None = None) -> tuple[W, float]:
     """Bring model weights to what the chip holds: integers, unless it is an emulated chip that does not round.
 
     Args:
@@ -70,7 +72,7 @@ def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[
     Raises:
         InputError: if a weight is NaN or infinite.
     """
-    for layer, w in weights.named().items():
+    for layer, w in weights._asdict().items():
         if not np.isfinite(w).all():
             bad = int((~np.isfinite(w)).sum())
             fix = "training diverged: lower the learning rate"
@@ -78,10 +80,9 @@ def chip_weights(weights: Weights, substrate: Substrate | None = None) -> tuple[
     scale = quantize.output_scale(float(np.abs(weights.output).max(initial=0.0)))
     rounds = not isinstance(substrate, Emulator) or substrate.profile.rounds_weights
     held = quantize.quantize_weights if rounds else quantize.clip_weights
-    layers = {
-        name: held(w, scale if name == "output" else quantize.HIDDEN_SCALE) for name, w in weights.named().items()
-    }
-    return Weights(**layers), scale
+    scales = {"output": scale}
+    layers = {name: held(w, scales.get(name, quantize.HIDDEN_SCALE)) for name, w in weights._asdict().items()}
+    return weights._replace(**layers), scale
 
 
 def traces_of(recording: Recording, output_scale: float) -> Traces:

@@ -28,25 +28,31 @@ Vote = Literal["peak", "sum"]
 
 
 class Weights(NamedTuple):
-    """Weights of a network, one array per projection, indexed [source row, target neuron].
+    """Weights of a feed-forward network, one array per layer, indexed [source row, target neuron].
 
     On the model side the entries are floats in units of the threshold; on a substrate they are the integers
     −63 … 63 of the signed synapse pairs (real numbers on an emulated chip that does not round them).
-
-    Attributes:
-        hidden: from the input to the hidden layer, [input, hidden].
-        output: from the hidden to the output layer, [hidden, output].
-        recurrent: from the hidden layer to itself, [source, target]; None: the network is feed-forward.
     """
 
     hidden: ndarray
     output: ndarray
-    recurrent: ndarray | None = None
 
-    def named(self) -> dict[str, ndarray]:
-        """Return the projections that there are, by name."""
-        return {name: w for name, w in self._asdict().items() if w is not None}
 
+class RecurrentWeights(NamedTuple):
+    """Weights of a network whose hidden layer also listens to itself; otherwise as ``Weights``.
+
+    Attributes:
+        hidden: from the input to the hidden layer, [input, hidden].
+        output: from the hidden to the output layer, [hidden, output].
+        recurrent: from the hidden layer to itself, [source, target].
+    """
+
+    hidden: ndarray
+    output: ndarray
+    recurrent: ndarray
+
+
+AnyWeights = Weights | RecurrentWeights
 
 MAX_UNITS = 2**15
 """Units are numbered with int16."""
@@ -231,12 +237,12 @@ class Substrate(Protocol):
     """Something that runs a network: the emulated chip, or real hardware behind the same four words."""
 
     def run(
-        self, weights: Weights, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "n"] | None = None
+        self, weights: AnyWeights, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "n"] | None = None
     ) -> Recording:
         """Run every sample from rest with integer weights and record it.
 
         Args:
-            weights: int8 arrays [input, hidden] and [hidden, output] in −63 … 63 (see ``network.chip_weights``).
+            weights: int8 arrays in −63 … 63 (see ``network.chip_weights``).
             spikes: input spike trains.
             seed: seed of the trial-to-trial noise (mismatch belongs to the substrate, not to the run).
             silenced: hidden neurons that must not fire.

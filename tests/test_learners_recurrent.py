@@ -17,7 +17,7 @@ from bss2lab.losses import RatePenalty, SpeechObjective, SumOverTime, WeightPena
 from bss2lab.network import chip_weights, initial_recurrent_weights, traces_of
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import SpeechConfig
-from bss2lab.types import Spikes, Weights
+from bss2lab.types import RecurrentWeights, Spikes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,7 +52,9 @@ def lively_weights():
     n_in, n, n_out = SIZES["n_channels"], SIZES["n_hidden"], SIZES["n_classes"]
     drawn = ((0.02, 0.12, (n_in, n)), (0.0, 0.2, (n, n_out)), (-0.01, 0.06, (n, n)))
     hidden, output, recurrent = (rng.normal(mean, sd, shape).astype(np.float32) for mean, sd, shape in drawn)
-    return Weights(hidden.clip(-WEIGHT_CLAMP, WEIGHT_CLAMP), output, recurrent.clip(-WEIGHT_CLAMP, WEIGHT_CLAMP))
+    return RecurrentWeights(
+        hidden.clip(-WEIGHT_CLAMP, WEIGHT_CLAMP), output, recurrent.clip(-WEIGHT_CLAMP, WEIGHT_CLAMP)
+    )
 
 
 class Oracle:
@@ -60,12 +62,12 @@ class Oracle:
 
     def __init__(self, config, objective, chip, start):
         self.config, self.objective, self.chip = config, objective, chip
-        self.w = {k: torch.tensor(np.array(x), requires_grad=True) for k, x in start.named().items()}
+        self.w = {k: torch.tensor(np.array(x), requires_grad=True) for k, x in start._asdict().items()}
         learned = [k for k in self.w if k != "recurrent" or config.recurrent == "learned"]
         self.adam = torch.optim.Adam([self.w[k] for k in learned], lr=RATE)
 
     def weights(self):
-        return Weights(**{k: x.detach().numpy() for k, x in self.w.items()})
+        return RecurrentWeights(**{k: x.detach().numpy() for k, x in self.w.items()})
 
     def train_batch(self, samples, index, *, learning_rate, alive, noise_seed):
         spikes = samples.spikes.select(index)
@@ -192,7 +194,7 @@ def test_a_restored_learner_goes_on_as_if_nothing_had_happened():
 def test_evaluation_sums_the_read_out_over_time(mode):
     fused, oracle = pair(mode)
     got = fused.evaluate(samples(), noise_seed=5)
-    spikes, w = samples().spikes, {k: torch.tensor(np.array(x)) for k, x in fused.weights().named().items()}
+    spikes, w = samples().spikes, {k: torch.tensor(np.array(x)) for k, x in fused.weights()._asdict().items()}
     if mode == "itl":
         held, scale = chip_weights(fused.weights(), oracle.chip)
         v_output = traces_of(oracle.chip.run(held, spikes, seed=5), scale).v_output

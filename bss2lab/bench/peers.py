@@ -99,7 +99,7 @@ def _norse(work: Workload) -> nn.Module:
 
     config = work.config
     # norse multiplies the current by Δt/τ_m: with weights that undo it, its neurons fire as ours do
-    hidden, output = (w * (config.tau_mem_us / config.dt_us) for w in (work.weights.hidden, work.weights.output))
+    hidden, output = (w * (config.tau_mem_us / config.dt_us) for w in work.weights)
 
     class Network(nn.Module):
         def __init__(self) -> None:

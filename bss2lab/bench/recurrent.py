@@ -16,7 +16,7 @@ from bss2lab.learners.recurrent import RecurrentLearner
 from bss2lab.losses import RatePenalty, SpeechObjective, SumOverTime, WeightPenalty
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import SpeechConfig
-from bss2lab.types import Spikes, Weights
+from bss2lab.types import RecurrentWeights, Spikes
 
 BATCH = 100
 INPUT_SPIKES = 700
@@ -37,7 +37,7 @@ class Workload:
 
     config: SpeechConfig
     samples: Samples
-    weights: Weights
+    weights: RecurrentWeights
     dense: Tensor
     hidden_spikes: float
 
@@ -54,9 +54,9 @@ def workload() -> Workload:
     samples = Samples.of(np.zeros((BATCH, 0), np.uint8), spikes, rng.integers(0, n_out, BATCH), config.dt_us)
     drawn = ((0.0, 0.2, (n_in, n)), (0.0, 0.1, (n, n_out)), (-0.02, 0.03, (n, n)))
     hidden, output, recurrent = (rng.normal(mean, sd, shape).astype(np.float32) for mean, sd, shape in drawn)
-    weights = Weights(hidden.clip(-WEIGHT_CLAMP, WEIGHT_CLAMP), output, recurrent)
+    weights = RecurrentWeights(hidden.clip(-WEIGHT_CLAMP, WEIGHT_CLAMP), output, recurrent)
     dense = torch.from_numpy(spikes.dense(config.dt_us))
-    w = {name: torch.from_numpy(x) for name, x in weights.named().items()}
+    w = {name: torch.from_numpy(x) for name, x in weights._asdict().items()}
     traces = reference.integrate(w["hidden"], w["output"], dense, config.model, w_recurrent=w["recurrent"])
     return Workload(config, samples, weights, dense, float(traces.s_hidden.sum()) / BATCH)
 
@@ -83,7 +83,7 @@ def compiled_step(work: Workload, *, on_chip: bool) -> Callable[[], object]:
 def eager_step(work: Workload) -> Callable[[], object]:
     """Return one step of the reference implementation in eager PyTorch (input product out of the time loop)."""
     config, objective = work.config, objective_of(work.config)
-    w = {name: torch.tensor(x, requires_grad=True) for name, x in work.weights.named().items()}
+    w = {name: torch.tensor(x, requires_grad=True) for name, x in work.weights._asdict().items()}
     adam = torch.optim.Adam(list(w.values()), lr=1e-6)
     labels = torch.from_numpy(work.samples.labels)
 

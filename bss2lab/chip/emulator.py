@@ -15,7 +15,7 @@ from bss2lab.chip.program import FIRST_SAMPLE, NEVER_MV, Program, RawRecording, 
 from bss2lab.chip.spec import NEURONS, SPEC, TIMESTAMP_US
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import analog
-from bss2lab.types import Recording, Spikes, Vote, Weights
+from bss2lab.types import AnyWeights, Recording, Spikes, Vote
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int16, Int64
@@ -80,7 +80,7 @@ class Emulator:
     # --- running -------------------------------------------------------------------------------------------
 
     def run(
-        self, weights: Weights, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None
+        self, weights: AnyWeights, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None
     ) -> Recording:
         """Run every sample from rest and record it (samples are far enough apart not to meet).
 
@@ -113,7 +113,7 @@ class Emulator:
             hidden_spikes=self._events(*events, counts, program.n_hidden, n_steps),
         )
 
-    def write(self, weights: Weights) -> Program:
+    def write(self, weights: AnyWeights) -> Program:
         """Write weights to the synapses; refuses what the chip cannot hold.
 
         Raises:
@@ -122,7 +122,7 @@ class Emulator:
         rounds = self.profile.rounds_weights
         check_weights(weights, integers=rounds)
         held = np.int8 if rounds else np.float32
-        layers = {name: np.ascontiguousarray(w, dtype=held) for name, w in weights.named().items()}
+        layers = {name: np.ascontiguousarray(w, dtype=held) for name, w in weights._asdict().items()}
         (n_input, n_hidden), n_output = layers["hidden"].shape, layers["output"].shape[1]
         program = Program(
             n_input, n_hidden, n_output, np.zeros((NEURONS, NEURONS), np.float32),
@@ -156,7 +156,7 @@ class Emulator:
         return self._emulate(program, spikes, index, seed=seed, silenced=silenced)[0]
 
     def membranes(
-        self, weights: Weights, spikes: Spikes, *, seed: int
+        self, weights: AnyWeights, spikes: Spikes, *, seed: int
     ) -> tuple[Float32[ndarray, "steps"], Float32[ndarray, "b steps n"]]:
         """Return the true membranes at every fine step: what no real experimenter sees of 256 neurons at once.
 

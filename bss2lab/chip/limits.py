@@ -10,7 +10,7 @@ import numpy as np
 from bss2lab.chip.spec import INPUTS, NEURONS
 from bss2lab.errors import InputError, complain
 from bss2lab.quantize import WEIGHT_MAX
-from bss2lab.types import Weights
+from bss2lab.types import AnyWeights, RecurrentWeights
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -71,7 +71,7 @@ def check_size(n_input: int, n_hidden: int, n_output: int, *, recurrent: bool = 
     check_layers(n_input, [LayerSize("hidden", n_hidden, recurrent), LayerSize("output", n_output)])
 
 
-def check_weights(weights: Weights, *, integers: bool = True) -> None:
+def check_weights(weights: AnyWeights, *, integers: bool = True) -> None:
     """Refuse weights that the synapses cannot hold: wrong type, range, shape, or too large a network.
 
     Args:
@@ -81,14 +81,14 @@ def check_weights(weights: Weights, *, integers: bool = True) -> None:
     Raises:
         InputError: with what was expected, what came and what to do.
     """
-    for layer, w in weights.named().items():
+    for layer, w in weights._asdict().items():
         check = check_integers if integers else check_numbers
         check(f"{layer} weights", np.asarray(w))
     (n_input, n_hidden), (fan_in, n_output) = np.shape(weights.hidden), np.shape(weights.output)
     if fan_in != n_hidden:
         want = f"one row per hidden neuron, shape [{n_hidden}, outputs]"
         raise InputError(complain("output weights", expected=want, got=f"[{fan_in}, {n_output}]", fix="transposed?"))
-    loop = weights.recurrent
+    loop = weights.recurrent if isinstance(weights, RecurrentWeights) else None
     if loop is not None and loop.shape != (n_hidden, n_hidden):
         want, got = f"shape [{n_hidden}, {n_hidden}], hidden to hidden", list(loop.shape)
         raise InputError(complain("recurrent weights", expected=want, got=got, fix="match the hidden weights"))

@@ -51,7 +51,7 @@ class AutogradLearner:
         start = initial_weights(
             N_INPUT, config.n_hidden, N_OUTPUT, tau_mem_us=config.tau_mem_us, dt_us=config.dt_us, seed=config.seed
         )
-        self._weights = [torch.tensor(w, device=self._device, requires_grad=True) for w in start.named().values()]
+        self._weights = [torch.tensor(w, device=self._device, requires_grad=True) for w in start]
         self._adam = torch.optim.Adam(self._weights, lr=config.learning_rate)
 
     def train_batch(

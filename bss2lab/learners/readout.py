@@ -7,13 +7,13 @@ import numpy as np
 from bss2lab.chip import Chip
 from bss2lab.learners.base import Evaluation, Samples
 from bss2lab.network import chip_weights, traces_of
-from bss2lab.types import Substrate, Vote, Weights
+from bss2lab.types import AnyWeights, Substrate, Vote
 
 _BATCH = 500
 
 
 def evaluate_on_substrate(
-    substrate: Substrate, weights: Weights, samples: Samples, *, seed: int, vote: Vote = "peak"
+    substrate: Substrate, weights: AnyWeights, samples: Samples, *, seed: int, vote: Vote = "peak"
 ) -> Evaluation:
     """Write the weights to a substrate, rounded if it rounds, and classify every sample there.
 

@@ -17,7 +17,7 @@ from bss2lab.losses import SpeechObjective, SumOverTime
 from bss2lab.network import chip_weights, initial_recurrent_weights
 from bss2lab.quantize import HIDDEN_SCALE, WEIGHT_CLAMP, model_units_per_lsb
 from bss2lab.settings import SpeechConfig
-from bss2lab.types import Weights
+from bss2lab.types import RecurrentWeights
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int64
@@ -39,7 +39,7 @@ class RecurrentLearner:
     """
 
     def __init__(
-        self, config: SpeechConfig, objective: SpeechObjective, chip: Chip | None, start: Weights | None = None
+        self, config: SpeechConfig, objective: SpeechObjective, chip: Chip | None, start: RecurrentWeights | None = None
     ) -> None:
         assert isinstance(objective.task, SumOverTime)
         self._config, self._objective, self._task, self._chip = config, objective, objective.task, chip
@@ -47,7 +47,6 @@ class RecurrentLearner:
         drawn = start or initial_recurrent_weights(
             *sizes, tau_mem_us=config.tau_mem_us, dt_us=config.dt_us, seed=config.seed
         )
-        assert drawn.recurrent is not None
         self._weights = {
             "hidden": feedforward.pad_hidden(drawn.hidden),
             "recurrent": recurrent.pad_recurrent(drawn.recurrent),
@@ -116,10 +115,10 @@ class RecurrentLearner:
         )  # fmt: skip
         return Evaluation.of(decisions, samples.labels, float(stats[:, training.SPIKES].mean(dtype=np.float64)))
 
-    def weights(self) -> Weights:
+    def weights(self) -> RecurrentWeights:
         """See ``Learner.weights``."""
         n, w = self._config.n_hidden, self._weights
-        return Weights(w["hidden"][:, :n], w["output"][:, :n].T, w["recurrent"][:n, :n])
+        return RecurrentWeights(w["hidden"][:, :n], w["output"][:, :n].T, w["recurrent"][:n, :n])
 
     def state(self) -> dict[str, ndarray]:
         """See ``Learner.state``."""

@@ -119,7 +119,7 @@ def examine(
                     *where, chip=chip, layer=layer, gradient=getattr(g, layer), before=reference.loss
                 ),
             )
-            for layer in ("hidden", "output")
+            for layer in Weights._fields
         ))  # fmt: skip
 
     return Point(
@@ -220,7 +220,7 @@ def _trained(config: TrainConfig, data: Data, chip: Chip | None) -> Weights:
     run = Run(config.replace(mode="software" if chip is None else "itl"), data, chip=chip)
     for _ in run.fit():
         pass
-    return Weights(**{name: w.copy() for name, w in run.learner.weights().named().items()})
+    return Weights(*(w.copy() for w in run.learner.weights()))
 
 
 def _kept(path: Path | None, config: TrainConfig, images: int) -> list[Point]:

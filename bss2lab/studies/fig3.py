@@ -66,7 +66,7 @@ def snapshots(
     samples = encode(images, config)
     shape = images.prepare().shape
     if chip is None:
-        w_hidden, w_output = (torch.from_numpy(np.ascontiguousarray(w)) for w in (weights.hidden, weights.output))
+        w_hidden, w_output = (torch.from_numpy(np.ascontiguousarray(w)) for w in weights)
         traces = integrate(w_hidden, w_output, samples.spikes, dt_us=config.dt_us, model=config.model)
         hidden = _events(traces.s_hidden.numpy(), config)
         limits, lag = None, 0.0

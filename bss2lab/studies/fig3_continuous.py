@@ -135,14 +135,14 @@ def continuous(config: ContinuousConfig, run: Runner) -> Continuous:
 
 def _job(network: Trained, config: ContinuousConfig) -> Job:
     job = StreamedConfig(train=network.config, separation_us=config.separation_us, reset_after_us=config.reset_after_us)
-    return Job("streams", f"seed {network.config.seed}", stream_test_set, job, network.weights.named())
+    return Job("streams", f"seed {network.config.seed}", stream_test_set, job, network.weights._asdict())
 
 
 def stream_test_set(config: StreamedConfig, inputs: Mapping[str, ndarray], scratch: Path | None) -> Record:
     """Classify the test images in uninterrupted runs, at every separation, with and without the reset."""
     train = config.train.replace(n_steps=READ_STEPS)
     chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
-    weights, _ = chip_weights(Weights(**inputs), chip)
+    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     program = chip.write(weights)
     points, emulated_us = [], 0.0
     for separation_us in config.separation_us:

@@ -104,14 +104,14 @@ def latency(config: LatencyConfig, run: Runner) -> Latency:
 
 def _job(network: Trained, config: LatencyConfig) -> Job:
     one = DecisionConfig(train=network.config, phases=config.phases, read_steps=config.read_steps)
-    return Job("decisions", f"seed {network.config.seed}", decide_early, one, network.weights.named())
+    return Job("decisions", f"seed {network.config.seed}", decide_early, one, network.weights._asdict())
 
 
 def decide_early(config: DecisionConfig, inputs: Mapping[str, ndarray], scratch: Path | None) -> Record:
     """Classify the test images from the samples in [0, T], for every T at which a sample is taken."""
     train = config.train.replace(n_steps=config.read_steps)
     chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
-    weights, _ = chip_weights(Weights(**inputs), chip)
+    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     shift_us = chip.profile.cadc_period_us / config.phases
     found: dict[float, float] = {}
     for phase in range(config.phases):

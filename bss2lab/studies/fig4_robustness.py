@@ -169,7 +169,7 @@ def robustness(config: RobustnessConfig, run: Runner) -> Robustness:
             train = source.config.replace(mode="transfer", chip_seed=seed, sigma_d=sigma_d, detuned=which)
             job = TransferConfig(train=train, recalibrated=way == "recalibrated")
             name = f"{way}, {which}, σ_d {100 * sigma_d:g} %, seed {seed}"
-            transfers.append(Job("transfer", name, transfer, job, source.weights.named()))
+            transfers.append(Job("transfer", name, transfer, job, source.weights._asdict()))
     moved = run(transfers, "figure 4B, transfer")
     in_the_loop = [
         config.itl.replace(seed=seed, chip_seed=seed, sigma_d=sigma_d, detuned=which)
@@ -200,7 +200,7 @@ def transfer(config: TransferConfig, inputs: Mapping[str, ndarray], scratch: Pat
     chip = chip_of(config.train)
     if config.recalibrated and config.train.sigma_d:
         chip = chip.apply(chip.calibrate(seed=_NOISE_SEED))
-    weights, images = Weights(**inputs), images_of(config.train)
+    weights, images = Weights(inputs["hidden"], inputs["output"]), images_of(config.train)
     errors = {}
     for name, split in (("train_error", images.train), ("test_error", images.held_out)):
         found = evaluate_on_substrate(chip, weights, encode(split, config.train), seed=_NOISE_SEED)

@@ -140,7 +140,7 @@ def silencing(config: SilencingConfig, run: Runner) -> Silencing:
 def _job(network: Trained, config: SilencingConfig) -> Job:
     job = SilencedConfig(train=network.config, fractions=config.fractions, draws=config.draws)
     name = f"dropout {network.config.dropout:g}, seed {network.config.seed}"
-    return Job("silenced", name, silence, job, network.weights.named())
+    return Job("silenced", name, silence, job, network.weights._asdict())
 
 
 def silence(config: SilencedConfig, inputs: Mapping[str, ndarray], scratch: Path | None) -> Record:
@@ -150,7 +150,7 @@ def silence(config: SilencedConfig, inputs: Mapping[str, ndarray], scratch: Path
     """
     train = config.train
     chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
-    weights, _ = chip_weights(Weights(**inputs), chip)
+    weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     program = chip.write(weights)
     errors = []
     for fraction in config.fractions:

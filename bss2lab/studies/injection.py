@@ -177,7 +177,7 @@ def _leaves(weights: Weights, chip: Chip | None) -> tuple[Tensor, Tensor]:
     held, scale = chip_weights(weights, chip)
     hidden, output = (
         torch.tensor(w.astype(np.float32) / np.float32(s), requires_grad=True)
-        for w, s in zip((held.hidden, held.output), (quantize.HIDDEN_SCALE, scale), strict=True)
+        for w, s in zip(held, (quantize.HIDDEN_SCALE, scale), strict=True)
     )
     return hidden, output
 
@@ -244,7 +244,7 @@ def loss_change(
         Relative change of the loss; negative is better.
     """
     spikes, labels = samples.spikes.select(index), torch.from_numpy(samples.labels[index])
-    scale, k = chip_weights(weights, chip)[1], ("hidden", "output").index(layer)
+    scale, k = chip_weights(weights, chip)[1], Weights._fields.index(layer)
     with torch.no_grad():
         old = hidden, output = _leaves(weights, chip)
         step = STEP * old[k].norm() / gradient.norm().clamp(min=1e-30) * gradient
@@ -283,7 +283,7 @@ def finite_differences(
     if chip.profile.membrane_noise_mv > 0:
         fix = "use profile.replace(membrane_noise_mv=0.0)"
         raise InputError(complain("membrane_noise_mv", expected="0", got=chip.profile.membrane_noise_mv, fix=fix))
-    (hidden, output, _), scale = chip_weights(weights, chip)
+    (hidden, output), scale = chip_weights(weights, chip)
     source, target = np.asarray(synapses).T
     there = (source >= 0) & (source < output.shape[0]) & (target >= 0) & (target < output.shape[1])
     if not there.all() or (np.abs(output[source, target]) > quantize.WEIGHT_MAX - 1).any():

@@ -68,13 +68,14 @@ def train_network(config: TrainConfig, inputs: Mapping[str, ndarray], scratch: P
         run = Run(alone, images_of(alone), directory=scratch)
     for _ in run.fit():
         pass
-    return Record({"epochs": [asdict(epoch) for epoch in run.epochs]}, run.learner.weights().named())
+    hidden, output = run.learner.weights()
+    return Record({"epochs": [asdict(epoch) for epoch in run.epochs]}, {"hidden": hidden, "output": output})
 
 
 def trained(config: TrainConfig, record: Record) -> Trained:
     """Read a training's record."""
     epochs = tuple(Epoch(**epoch) for epoch in record.values["epochs"])
-    return Trained(config, epochs, Weights(**record.arrays))
+    return Trained(config, epochs, Weights(record.arrays["hidden"], record.arrays["output"]))
 
 
 def train_all(configs: Sequence[TrainConfig], run: Runner, label: str) -> list[Trained]:
@@ -93,7 +94,7 @@ def save_network(path: Path, network: Trained) -> None:
     """Write a trained network (configuration, epochs, versions, weights) to a safetensors file, whole or not at all."""
     body = {"config": network.config.model_dump(mode="json"), "versions": versions()}
     body["epochs"] = [asdict(epoch) for epoch in network.epochs]
-    arrays = {name: np.ascontiguousarray(w) for name, w in network.weights.named().items()}
+    arrays = {name: np.ascontiguousarray(w) for name, w in network.weights._asdict().items()}
     write_atomically(path, safetensors.numpy.save(arrays, metadata={"bss2lab": json.dumps(body, allow_nan=False)}))
 
 
@@ -106,9 +107,9 @@ def load_network(path: Path) -> Trained:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             body = json.loads((file.metadata() or {})["bss2lab"])
-            weights = Weights(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
+            weights = Weights(*(file.get_tensor(name) for name in Weights._fields))
         config = TrainConfig(**body["config"])
-        shapes = [w.shape for w in weights.named().values()]
+        shapes = [w.shape for w in weights]
         if shapes != [(N_INPUT, config.n_hidden), (config.n_hidden, N_OUTPUT)]:
             raise ValueError(f"weights of shapes {shapes}")
         return Trained(config, tuple(Epoch(**epoch) for epoch in body["epochs"]), weights)
