@@ -93,7 +93,8 @@ def test_requirements_that_stand_in_two_extras_have_one_range():
 
 def test_core_and_extras_are_complete():
     core = {want.name for want in requirements()}
-    assert core == {"numpy", "scipy", "torch", "numba", "pydantic", "safetensors", "pooch", "tqdm", "filelock"}
+    want = {"numpy", "scipy", "torch", "numba", "pydantic", "safetensors", "h5py", "pooch", "tqdm", "filelock"}
+    assert core == want
     assert {Requirement(line).name for line in EXTRAS["lab"]} == {
         "jupyterlab",
         "ipywidgets",
