@@ -232,7 +232,8 @@ FASHION = ImageDataset(
 SHD = SpeechDataset(
     name="shd",
     title="Spiking Heidelberg Digits",
-    # Sums of the .zip files: the package tonic and others; of the .gz files and of their content: loaders of norse.
+    # Published sums, not of our own making: of the .zip files, by the package tonic and others; of the .gz files
+    # and of what is in them, by loaders for PyTorch (data/README.md).
     files=(
         UnpackedFile(
             "shd_train.h5",
