@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChannelJitter", "SpeechCode", "encode", "load", "split_validation"]
 
-_GUIDES = 256
+_GUIDES = 4096  # so many that a random number seldom lies in the same cell as a step of the table
 _UNIT = 2.0**-53
 
 
@@ -84,6 +84,12 @@ def _cumulative(sigma: float) -> ndarray:
     table[-1] = 1.0
     table.flags.writeable = False
     return table
+
+
+@functools.lru_cache(maxsize=16)
+def _guide(sigma: float) -> ndarray:
+    """For every cell of [0, 1): where in the cumulative table the search for a number in it starts."""
+    return np.searchsorted(_cumulative(sigma), np.arange(_GUIDES) / _GUIDES, side="right").astype(np.int16)
 
 
 def load(
@@ -162,8 +168,8 @@ def encode(
     which = data.positions(index)
     unit_of = np.full(data.n_units, -1, dtype=np.int16)
     unit_of[code.first_channel : last + 1 : code.channel_step] = np.arange(code.n_channels)
-    moves = (jitter or ChannelJitter(sigma=0.0)).cumulative()
-    guide = np.searchsorted(moves, np.arange(_GUIDES) / _GUIDES, side="right")
+    sigma = jitter.sigma if jitter else 0.0
+    moves, guide = _cumulative(sigma), _guide(sigma)
     start, stop, number = data.start[which], data.stop[which], data.index[which]
     end_us = np.float32(code.duration_us)
     most = int((stop - start).sum())
@@ -206,7 +212,7 @@ def _select(times_s, channels, start, stop, keys, unit_of, moves, guide, scale, 
                 place = np.uint64(event - start[b] + 1)
                 bits = mix(key + place * np.uint64(0x9E3779B97F4A7C15))
                 uniform = np.float64(bits >> np.uint64(11)) * _UNIT
-                k = guide[np.int64(uniform * _GUIDES)]
+                k = np.int64(guide[np.int64(uniform * _GUIDES)])
                 while uniform >= moves[k]:
                     k += 1
                 channel += k - most

@@ -125,18 +125,21 @@ def _read(path: Path, file: Any, split: Split, n_units: int) -> SpeechSet:
             raise _bad(path, f"{n:,} rows in {name}, one per label", f"{len(rows):,}")
     if n * 16 > path.stat().st_size:  # of every row, the file holds at least length and address
         raise _bad(path, f"rows of {n:,} recordings", f"a file of {path.stat().st_size:,} bytes")
-    pieces_t, pieces_u, counts = [], [], [np.zeros(0, np.int64)]
+    # Rows are stored as they are, so the file's size bounds their number; pages that stay empty take no memory.
+    most = path.stat().st_size // sum(h5py.check_vlen_dtype(rows.dtype).itemsize for rows in (times, units))
+    flat_t, flat_u = np.empty(most, np.float32), np.empty(most, np.int16)
+    counts = np.zeros(n, np.int64)
+    filled = 0
     for first in range(0, n, _CHUNK):
         t, u, count = _chunk(path, times[first : first + _CHUNK], units[first : first + _CHUNK], first, n_units)
-        pieces_t.append(t)
-        pieces_u.append(u)
-        counts.append(count)
-    stop = np.cumsum(np.concatenate(counts))
-    start = stop - np.concatenate(counts)
-    flat_u = np.concatenate([*pieces_u, np.empty(0, np.int16)])
-    pieces_u.clear()
-    flat_t = np.concatenate([*pieces_t, np.empty(0, np.float32)])
-    pieces_t.clear()
+        if filled + len(t) > most:
+            raise _bad(path, f"at most {most:,} spikes, for its size", "rows that share their memory")
+        flat_t[filled : filled + len(t)], flat_u[filled : filled + len(t)] = t, u
+        counts[first : first + _CHUNK] = count
+        filled += len(t)
+    flat_t, flat_u = flat_t[:filled], flat_u[:filled]
+    stop = np.cumsum(counts)
+    start = stop - counts
     label_of = _integers(path, labels, "labels")
     extra = file.get("extra", {})
     if "keys" in extra:
