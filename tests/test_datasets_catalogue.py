@@ -2,11 +2,13 @@
 
 import gzip
 import hashlib
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 from bss2lab.datasets import catalogue
+from bss2lab.errors import InputError
 
 
 @pytest.mark.parametrize("dataset", list(catalogue.CATALOGUE.values()), ids=lambda d: d.name)
@@ -15,9 +17,34 @@ def test_catalogue_entries_are_well_formed(dataset):
     for url in dataset.mirrors:
         assert url.startswith(("https://", "http://"))
         assert url.endswith("/")
-    sums = [sum_ for file in dataset.files for sum_ in (file.content_sha256, file.download_sha256)]
-    assert len(set(sums)) == 2 * len(dataset.files)
-    assert all(len(bytes.fromhex(sum_)) == 32 for sum_ in sums)
+    for file in dataset.files:
+        if isinstance(file, catalogue.DataFile):
+            sums, length = [file.content_sha256, file.download_sha256], 32
+        else:
+            sums, length = [file.content_md5, *(archive.md5 for archive in file.archives)], 16
+            assert {archive.name for archive in file.archives} == {f"{file.name}.zip", f"{file.name}.gz"}
+        assert len(set(sums)) == len(sums)
+        assert all(len(bytes.fromhex(sum_)) == length for sum_ in sums)
+
+
+def test_pinned_sums_of_the_spoken_digits_are_those_of_tonic():
+    """The package tonic publishes the MD5 sums of the .zip files."""
+    spec = importlib.util.find_spec("tonic")
+    if spec is None:
+        pytest.skip("needs the package tonic")
+    source = (Path(spec.origin).parent / "datasets" / "hsd.py").read_text(encoding="utf-8")
+    for file in catalogue.SHD.files:
+        assert file.archives[0].name in source
+        assert file.archives[0].md5 in source
+    assert catalogue.SHD.mirrors[0] in source
+
+
+def test_kinds_of_data_sets_are_told_apart():
+    with pytest.raises(InputError, match="data set: expected 'mnist' or 'fashion', got 'shd'"):
+        catalogue.images("shd")
+    with pytest.raises(InputError, match="data set: expected 'shd', got 'mnist'"):
+        catalogue.speech("mnist")
+    assert len(catalogue.speech("shd").classes) == 20
 
 
 def test_committed_mnist_has_the_published_md5_sums():

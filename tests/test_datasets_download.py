@@ -70,7 +70,7 @@ def mirror():
 @pytest.fixture
 def tiny(mirror, tmp_path, monkeypatch):
     """A data set of two small files on two mirrors; empty folders, no system package."""
-    dataset = catalogue.Dataset(
+    dataset = catalogue.ImageDataset(
         name="tiny",
         title="Tiny",
         files=tuple(

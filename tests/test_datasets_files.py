@@ -17,7 +17,7 @@ PAGE = b"<!DOCTYPE html><html><body>503 Service Unavailable</body></html>"
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """A data set of two small files, in no place yet."""
-    dataset = catalogue.Dataset(
+    dataset = catalogue.ImageDataset(
         name="tiny",
         title="Tiny",
         files=tuple(
@@ -97,7 +97,9 @@ def test_a_data_folder_that_is_not_there_is_an_error(tiny, monkeypatch):
 
 @pytest.mark.parametrize("verb", [files.locate, files.fetch, files.verify])
 def test_unknown_names_are_refused_with_the_known_ones(verb):
-    with pytest.raises(InputError, match="expected 'mnist' or 'fashion', got 'fasion'; did you mean 'fashion'"):
+    with pytest.raises(
+        InputError, match="expected 'mnist' or 'fashion' or 'shd', got 'fasion'; did you mean 'fashion'"
+    ):
         verb("fasion")
     with pytest.raises(InputError, match="got 'xyz'; choose one of them"):
         verb("xyz")
@@ -112,7 +114,7 @@ def test_listing_covers_the_catalogue(tiny):
     put(tiny / "cache" / "tiny")
     (tiny / "cache" / "tiny" / "b.gz").unlink()
     records = {(r.dataset, r.file): r for r in files.listing()}
-    assert {dataset for dataset, _ in records} == {"mnist", "fashion", "tiny"}
+    assert {dataset for dataset, _ in records} == {"mnist", "fashion", "shd", "tiny"}
     missing = records["tiny", "b.gz"]
     assert (missing.status, missing.where, missing.path) == ("missing", "—", None)
     assert "bss2lab data fetch tiny" in missing.detail

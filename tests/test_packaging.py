@@ -94,7 +94,7 @@ def test_requirements_that_stand_in_two_extras_have_one_range():
 def test_core_and_extras_are_complete():
     core = {want.name for want in requirements()}
     libraries = {"numpy", "scipy", "torch", "numba", "pydantic"}
-    files = {"safetensors", "soundfile", "pooch", "tqdm", "filelock"}
+    files = {"safetensors", "h5py", "soundfile", "pooch", "tqdm", "filelock"}
     assert core == libraries | files
     assert {Requirement(line).name for line in EXTRAS["lab"]} == {
         "jupyterlab",

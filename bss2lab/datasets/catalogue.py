@@ -1,8 +1,8 @@
-"""What image data sets there are: file names, checksums, mirrors. Nothing here touches a disk or a network.
+"""What data sets there are: file names, checksums, mirrors. Nothing here touches a disk or a network.
 
-Every file is pinned twice. The SHA-256 of the *decompressed* content is what makes a file on disk right,
-since the gzip container around the same content differs between mirrors and distributions. The SHA-256 of
-the *download* is that of the official ``.gz`` file; nothing else is accepted from a mirror.
+Every file is pinned twice: its *content* as it is read, and the *download*, since the container around the
+same content differs between mirrors and distributions. Nothing but the pinned download is accepted from a
+mirror.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bss2lab.errors import InputError, complain
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One gzipped IDX file.
+    """One gzipped IDX file; it stays compressed on the disk.
 
     Attributes:
         name: file name, ``….gz``.
@@ -32,18 +33,59 @@ class DataFile:
     download_bytes: int
     download_sha256: str
 
+    @property
+    def size_text(self) -> str:
+        """Size of the download, for people."""
+        return f"{self.download_bytes / 1e6:.1f} MB"
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A compressed form in which a file is published.
+
+    Attributes:
+        name: file name, ``….zip`` (with the file in it) or ``….gz``.
+        md5: its MD5, as published.
+    """
+
+    name: str
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedFile:
+    """One file that is published compressed and lies unpacked on the disk, since it is read in pieces.
+
+    Attributes:
+        name: file name after unpacking.
+        content_md5: MD5 of the unpacked file, as published.
+        archives: the forms in which the mirrors offer it, tried in this order.
+        download_mb: approximate size of an archive in MB, for people.
+        most_bytes: more than the unpacked file can have: whatever is longer is not it.
+    """
+
+    name: str
+    content_md5: str
+    archives: tuple[Archive, ...]
+    download_mb: float
+    most_bytes: int
+
+    @property
+    def size_text(self) -> str:
+        """Size of the download, for people."""
+        return f"{self.download_mb:.1f} MB"
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One data set of 28×28 grey images in ten classes.
+    """One data set.
 
     Attributes:
         name: key in :data:`CATALOGUE`, and the name of its folder in every place that is searched.
         title: name for people.
-        files: its files; those of a split are called ``{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz``.
+        files: its files.
         mirrors: base URLs, tried in this order.
         system: folder where a Linux distribution's package puts the files, or None.
-        crop: pixels dropped on each side before the reduction to 16×16.
         classes: names of the classes, by label.
         licence: licence of the data.
         source: who made them.
@@ -51,16 +93,44 @@ class Dataset:
 
     name: str
     title: str
-    files: tuple[DataFile, ...]
+    files: tuple[DataFile | UnpackedFile, ...]
     mirrors: tuple[str, ...]
     system: Path | None
-    crop: int
     classes: tuple[str, ...]
     licence: str
     source: str
 
 
-MNIST = Dataset(
+Kind = TypeVar("Kind", bound=Dataset)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDataset(Dataset):
+    """28×28 grey images in ten classes; files ``{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz``.
+
+    Attributes:
+        crop: pixels dropped on each side before the reduction to 16×16.
+    """
+
+    crop: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDataset(Dataset):
+    """Spoken words as spikes; files ``….h5``, one per split.
+
+    Attributes:
+        splits: file of each split.
+        n_samples: number of recordings of each split.
+        n_units: number of cochlea channels.
+    """
+
+    splits: dict[str, str]
+    n_samples: dict[str, int]
+    n_units: int
+
+
+MNIST = ImageDataset(
     name="mnist",
     title="MNIST handwritten digits",
     files=(
@@ -104,7 +174,7 @@ MNIST = Dataset(
     source="Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits (1998)",
 )
 
-FASHION = Dataset(
+FASHION = ImageDataset(
     name="fashion",
     title="Fashion-MNIST articles of clothing",
     files=(
@@ -159,7 +229,48 @@ FASHION = Dataset(
     source="H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST (2017), arXiv 1708.07747",
 )
 
-CATALOGUE: dict[str, Dataset] = {entry.name: entry for entry in (MNIST, FASHION)}
+SHD = SpeechDataset(
+    name="shd",
+    title="Spiking Heidelberg Digits",
+    # Published sums, not of our own making: of the .zip files, by the package tonic and others; of the .gz files
+    # and of what is in them, by loaders for PyTorch (data/README.md).
+    files=(
+        UnpackedFile(
+            "shd_train.h5",
+            content_md5="8e9877c85f29a28dd353ea6a54402667",
+            archives=(
+                Archive("shd_train.h5.zip", md5="f3252aeb598ac776c1b526422d90eecb"),
+                Archive("shd_train.h5.gz", md5="d47c9825dee33347913e8ce0f2be08b0"),
+            ),
+            download_mb=130,
+            most_bytes=2**31,
+        ),
+        UnpackedFile(
+            "shd_test.h5",
+            content_md5="207ad1295a0ab611e22d1734989c254e",
+            archives=(
+                Archive("shd_test.h5.zip", md5="1503a5064faa34311c398fb0a1ed0a6f"),
+                Archive("shd_test.h5.gz", md5="3062a80ec0c5719404d5b02e166543b1"),
+            ),
+            download_mb=38,
+            most_bytes=2**30,
+        ),
+    ),
+    mirrors=("https://zenkelab.org/datasets/", "https://compneuro.net/datasets/"),
+    system=None,
+    classes=(
+        *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+        *("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"),
+    ),
+    licence="CC BY 4.0",
+    source="B. Cramer, Y. Stradmann, J. Schemmel, F. Zenke, The Heidelberg spiking data sets (2020), "
+    "doi 10.1109/TNNLS.2020.3044364",
+    splits={"train": "shd_train.h5", "test": "shd_test.h5"},
+    n_samples={"train": 8156, "test": 2264},
+    n_units=700,
+)
+
+CATALOGUE: dict[str, Dataset] = {entry.name: entry for entry in (MNIST, FASHION, SHD)}
 
 
 def entry(name: str) -> Dataset:
@@ -168,8 +279,31 @@ def entry(name: str) -> Dataset:
     Raises:
         InputError: if there is none of that name.
     """
-    if name in CATALOGUE:
-        return CATALOGUE[name]
-    near = difflib.get_close_matches(str(name), list(CATALOGUE), n=1)
+    return _entry(name, Dataset)
+
+
+def images(name: str) -> ImageDataset:
+    """Return the catalogue's entry of one data set of images.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    return _entry(name, ImageDataset)
+
+
+def speech(name: str) -> SpeechDataset:
+    """Return the catalogue's entry of one data set of spoken words.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    return _entry(name, SpeechDataset)
+
+
+def _entry(name: str, kind: type[Kind]) -> Kind:
+    known = {key: value for key, value in CATALOGUE.items() if isinstance(value, kind)}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(str(name), list(known), n=1)
     fix = f"did you mean {near[0]!r}?" if near else "choose one of them"
-    raise InputError(complain("data set", expected=" or ".join(map(repr, CATALOGUE)), got=repr(name), fix=fix))
+    raise InputError(complain("data set", expected=" or ".join(map(repr, known)), got=repr(name), fix=fix))

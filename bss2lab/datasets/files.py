@@ -1,6 +1,6 @@
 """Find, check and download data files.
 
-Places, in the order in which they are searched (each holds a folder per data set, ``mnist/``, ``fashion/``):
+Places, in the order in which they are searched (each holds a folder per data set, ``mnist/``, ``shd/`` …):
 
 1. the folder named by the environment variable ``BSS2LAB_DATA``;
 2. ``data/`` below the current folder, then the repository's own ``data/``;
@@ -18,15 +18,16 @@ import os
 import shutil
 import tempfile
 import time
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pooch
 
-from bss2lab.datasets.catalogue import CATALOGUE, DataFile, Dataset, entry
+from bss2lab.datasets import packing
+from bss2lab.datasets.catalogue import CATALOGUE, Archive, DataFile, Dataset, UnpackedFile, entry
 from bss2lab.errors import DataError, InputError, complain
+from bss2lab.storage import user_cache, write_atomically
 
 Where = Literal["data", "cache", "system", "—"]
 
@@ -34,6 +35,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PARTIAL = ".partial-"
 _PARTIAL_LIFETIME_S = 3600.0
 _TIMEOUT_S = 30.0
+
+_File = TypeVar("_File", DataFile, UnpackedFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class FileStatus:
 
 def cache_folder() -> Path:
     """Return the folder of the user's cache: ``BSS2LAB_CACHE`` if set, else the operating system's place."""
-    return Path(os.environ.get("BSS2LAB_CACHE") or pooch.os_cache("bss2lab"))
+    return user_cache()
 
 
 def search_path(name: str) -> list[tuple[Where, Path]]:
@@ -89,7 +92,7 @@ def locate(name: str) -> dict[str, Path | None]:
     """Return where each file of a data set is, None for a missing one. Reads no file and downloads nothing.
 
     Args:
-        name: ``"mnist"`` or ``"fashion"``.
+        name: of the data set, see ``catalogue.CATALOGUE``.
 
     Raises:
         InputError: if there is no such data set.
@@ -98,24 +101,37 @@ def locate(name: str) -> dict[str, Path | None]:
 
 
 def read(name: str, file: str, *, progress: bool = False) -> bytes:
-    """Return the decompressed content of one file, checked; download the file if it is nowhere.
+    """Return the decompressed content of one gzipped file, checked; download the file if it is nowhere.
 
     Args:
-        name: ``"mnist"`` or ``"fashion"``.
+        name: of the data set, see ``catalogue.CATALOGUE``.
         file: name of the file, ``….gz``.
         progress: show a progress bar if there is something to download.
 
     Raises:
-        InputError: if there is no such data set or file.
+        InputError: if there is no such data set or gzipped file.
         DataError: if the file is corrupt, or cannot be downloaded.
     """
-    dataset = entry(name)
-    for wanted in dataset.files:
-        if wanted.name == file:
-            path = _find(dataset, wanted)[1] or _download(dataset, wanted, progress)
-            return _content(dataset, wanted, path)
-    known = ", ".join(wanted.name for wanted in dataset.files)
-    raise InputError(complain(f"file of {name}", expected=known, got=repr(file), fix="choose one of them"))
+    dataset, wanted = _wanted(name, file, DataFile)
+    return _content(dataset, wanted, _find(dataset, wanted)[1] or _download(dataset, wanted, progress))
+
+
+def path(name: str, file: str, *, progress: bool = False) -> Path:
+    """Return where one unpacked file is, checked; download and unpack the file if it is nowhere.
+
+    Args:
+        name: of the data set, see ``catalogue.CATALOGUE``.
+        file: name of the file, ``….h5``.
+        progress: show a progress bar if there is something to download.
+
+    Raises:
+        InputError: if there is no such data set or unpacked file.
+        DataError: if the file is corrupt, or cannot be downloaded.
+    """
+    dataset, wanted = _wanted(name, file, UnpackedFile)
+    found = _find(dataset, wanted)[1] or _download(dataset, wanted, progress)
+    _check(dataset, wanted, found)
+    return found
 
 
 def fetch(name: str, progress: bool = True) -> dict[str, Path]:
@@ -124,7 +140,7 @@ def fetch(name: str, progress: bool = True) -> dict[str, Path]:
     A damaged file in the cache is replaced; a damaged file elsewhere is the user's own, and an error.
 
     Args:
-        name: ``"mnist"`` or ``"fashion"``.
+        name: of the data set, see ``catalogue.CATALOGUE``.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -141,7 +157,7 @@ def fetch(name: str, progress: bool = True) -> dict[str, Path]:
         where, path = _find(dataset, file)
         if path is not None:
             try:
-                _content(dataset, file, path)
+                _check(dataset, file, path)
             except DataError:
                 if where != "cache":
                     raise
@@ -154,7 +170,7 @@ def verify(name: str) -> list[FileStatus]:
     """Check every file of a data set in full; download nothing.
 
     Args:
-        name: ``"mnist"`` or ``"fashion"``.
+        name: of the data set, see ``catalogue.CATALOGUE``.
 
     Returns:
         One record per file, in the catalogue's order.
@@ -170,26 +186,53 @@ def listing() -> list[FileStatus]:
     return [record for name in CATALOGUE for record in verify(name)]
 
 
-def _status(dataset: Dataset, file: DataFile) -> FileStatus:
+def _wanted(name: str, file: str, kind: type[_File]) -> tuple[Dataset, _File]:
+    dataset = entry(name)
+    known = [candidate for candidate in dataset.files if isinstance(candidate, kind)]
+    for candidate in known:
+        if candidate.name == file:
+            return dataset, candidate
+    want = ", ".join(candidate.name for candidate in known) or "nothing"
+    raise InputError(complain(f"file of {name}", expected=want, got=repr(file), fix="choose one of them"))
+
+
+def _status(dataset: Dataset, file: DataFile | UnpackedFile) -> FileStatus:
     where, path = _find(dataset, file)
     if path is None:
-        size = f"{file.download_bytes / 1e6:.1f} MB"
-        detail = f"`bss2lab data fetch {dataset.name}` downloads it ({size})"
+        detail = f"`bss2lab data fetch {dataset.name}` downloads it ({file.size_text})"
         return FileStatus(dataset.name, file.name, None, "missing", "—", detail)
     try:
-        content = _content(dataset, file, path)
+        detail = _check(dataset, file, path)
     except DataError as error:
         return FileStatus(dataset.name, file.name, path, "corrupt", where, str(error))
-    detail = f"SHA-256 of the {len(content):,} bytes of content is right"
     return FileStatus(dataset.name, file.name, path, "ok", where, detail)
 
 
-def _find(dataset: Dataset, file: DataFile) -> tuple[Where, Path | None]:
+def _find(dataset: Dataset, file: DataFile | UnpackedFile) -> tuple[Where, Path | None]:
     for where, folder in search_path(dataset.name):
         path = folder / file.name
         if os.path.lexists(path):
             return where, path
     return "—", None
+
+
+def _check(dataset: Dataset, file: DataFile | UnpackedFile, path: Path) -> str:
+    """Check one file in full; return what was checked."""
+    if isinstance(file, DataFile):
+        return f"SHA-256 of the {len(_content(dataset, file, path)):,} bytes of content is right"
+    try:
+        wrong = packing.not_hdf5(path)
+        md5 = packing.md5_of(path) if not wrong else ""
+        size = path.stat().st_size
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not wrong and md5 not in (file.content_md5, _recorded_md5(path)):
+        wrong = f"{size:,} bytes with MD5 {md5} (truncated or changed?)"
+    if wrong:
+        want = f"HDF5 with MD5 {file.content_md5}"
+        fix = f"delete it and run `bss2lab data fetch {dataset.name}`"
+        raise DataError(complain(str(path), expected=want, got=wrong, fix=fix))
+    return f"MD5 of the {size:,} bytes is right"
 
 
 def _content(dataset: Dataset, file: DataFile, path: Path) -> bytes:
@@ -199,11 +242,9 @@ def _content(dataset: Dataset, file: DataFile, path: Path) -> bytes:
         if size > file.content_bytes + 2**20:  # gzip adds far less: do not even read it
             content, wrong = b"", f"a file of {size:,} bytes"
         else:
-            content, wrong = _unpack(path.read_bytes(), file)
+            content, wrong = packing.gunzip(path.read_bytes(), file)
     except OSError as error:
-        fix = "make it readable, or remove it"
-        text = complain(str(path), expected="a readable file", got=error.strerror or error, fix=fix)
-        raise DataError(text) from error
+        raise _unreadable(path, error) from error
     if wrong:
         want = f"gzip of {file.content_bytes:,} bytes with SHA-256 {file.content_sha256}"
         fix = f"delete it and run `bss2lab data fetch {dataset.name}`"
@@ -211,61 +252,73 @@ def _content(dataset: Dataset, file: DataFile, path: Path) -> bytes:
     return content
 
 
-def _unpack(packed: bytes, file: DataFile) -> tuple[bytes, str]:
-    """Return the content of a gzip file and what is wrong with it ('' if nothing)."""
-    if not packed:
-        return b"", "an empty file"
-    if packed[:2] != b"\x1f\x8b":
-        page = packed[:512].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml"))
-        kind = "a web page (an error page saved as data?)" if page else "something that is not gzip"
-        return b"", f"{kind}, {len(packed):,} bytes"
-    gunzip = zlib.decompressobj(wbits=31)
+def _unreadable(path: Path, error: OSError) -> DataError:
+    fix = "make it readable, or remove it"
+    return DataError(complain(str(path), expected="a readable file", got=error.strerror or error, fix=fix))
+
+
+def _recorded_md5(path: Path) -> str:
+    """Return the sum that was written down when the file was unpacked from an archive with the pinned sum."""
     try:
-        content = gunzip.decompress(packed, file.content_bytes + 1)
-    except zlib.error as error:
-        return b"", f"damaged gzip data ({error})"
-    if len(content) > file.content_bytes:
-        return b"", "gzip of more bytes"
-    if not gunzip.eof:
-        return b"", f"a truncated file: its gzip data stop after {len(content):,} bytes of content"
-    if gunzip.unused_data:
-        return b"", f"{len(gunzip.unused_data):,} bytes behind the end of the gzip data"
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != file.content_sha256:
-        return b"", f"{len(content):,} bytes with SHA-256 {sha256}"
-    return content, ""
+        return path.with_name(f"{path.name}.md5").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
-def _download(dataset: Dataset, file: DataFile, progress: bool) -> Path:
+def _download(dataset: Dataset, file: DataFile | UnpackedFile, progress: bool) -> Path:
     """Download one file into the cache. It appears there whole and checked, or not at all."""
     import requests  # slow to import, and only a download needs it
 
     folder = cache_folder() / dataset.name
     target = folder / file.name
     failures = []
+    offers = [file] if isinstance(file, DataFile) else file.archives
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=_PARTIAL) as partial:
-            part = Path(partial) / file.name
-            for mirror in dataset.mirrors:
+            for url, offer in [(mirror + offer.name, offer) for mirror in dataset.mirrors for offer in offers]:
+                part = Path(partial) / offer.name
                 try:
-                    _get(mirror + file.name, part, progress)
+                    _get(url, part, progress)
                 except requests.RequestException as error:
-                    failures.append(f"{mirror}{file.name}: {_reason(error)}")
+                    failures.append(f"{url}: {_reason(error)}")
                     continue
-                wrong = _wrong_download(part, file)
+                wrong, whole = _arrived(part, offer, file, target)
                 if not wrong:
-                    os.replace(part, target)
+                    os.replace(whole, target)
                     return target
-                failures.append(f"{mirror}{file.name}: {wrong}")
+                failures.append(f"{url}: {wrong}")
     except OSError as error:
         fix = "set BSS2LAB_CACHE to a folder that you can write to"
         got = f"{error.strerror or error} ({error.filename or target})"
         raise DataError(complain(str(target), expected="to write it", got=got, fix=fix)) from error
-    want = f"{file.download_bytes:,} bytes with SHA-256 {file.download_sha256} from a mirror"
+    want = _offer_text(file)
     fix = f"check the network and run `bss2lab data fetch {dataset.name}`, or put the file into {folder}"
     raise DataError(complain(f"{dataset.name}/{file.name}", expected=want, got="; ".join(failures), fix=fix))
+
+
+def _offer_text(file: DataFile | UnpackedFile) -> str:
+    if isinstance(file, DataFile):
+        return f"{file.download_bytes:,} bytes with SHA-256 {file.download_sha256} from a mirror"
+    return " or ".join(f"{archive.name} with MD5 {archive.md5}" for archive in file.archives) + " from a mirror"
+
+
+def _arrived(part: Path, offer: DataFile | Archive, file: DataFile | UnpackedFile, target: Path) -> tuple[str, Path]:
+    """Check a download, and unpack an archive beside itself; return what is wrong, and the file to keep."""
+    if isinstance(offer, DataFile):
+        return _wrong_download(part, offer), part
+    assert isinstance(file, UnpackedFile)  # archives belong to no other kind
+    whole = part.with_name(f"unpacked-{file.name}")
+    wrong = packing.wrong_archive(part, offer) or packing.unpack(part, file, whole)
+    part.unlink()
+    if not wrong:
+        note = target.with_name(f"{target.name}.md5")
+        note.unlink(missing_ok=True)
+        md5 = packing.md5_of(whole)
+        if md5 != file.content_md5:  # the archive's sum is the better known one: write down what was in it
+            write_atomically(note, f"{md5}\n".encode("ascii"))
+    return wrong, whole
 
 
 def _get(url: str, part: Path, progress: bool) -> None:
@@ -280,7 +333,7 @@ def _wrong_download(part: Path, file: DataFile) -> str:
     sha256 = hashlib.sha256(packed).hexdigest()
     if sha256 == file.download_sha256:
         return ""
-    return _unpack(packed, file)[1] or f"{len(packed):,} bytes with SHA-256 {sha256}"
+    return packing.gunzip(packed, file)[1] or f"{len(packed):,} bytes with SHA-256 {sha256}"
 
 
 def _reason(error: Exception) -> str:

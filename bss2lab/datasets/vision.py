@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bss2lab.datasets import files, idx, images
-from bss2lab.datasets.catalogue import Dataset, entry
+from bss2lab.datasets import catalogue, files, idx, images
+from bss2lab.datasets.catalogue import ImageDataset
 from bss2lab.datasets.images import Resampling
 from bss2lab.errors import DataError, InputError, complain
 
@@ -56,9 +56,9 @@ class ImageSet:
         return len(self.labels)
 
     @property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> ImageDataset:
         """The catalogue's entry: title, class names, licence."""
-        return entry(self.name)
+        return catalogue.images(self.name)
 
     def prepare(
         self,
@@ -98,7 +98,7 @@ def load(name: str, split: Literal["train", "test"], *, progress: bool = False) 
         InputError: if there is no such data set or split.
         DataError: if a file is corrupt or cannot be had.
     """
-    dataset = entry(name)
+    dataset = catalogue.images(name)
     if split not in _PREFIX:
         raise InputError(complain("split", expected="'train' or 'test'", got=repr(split), fix="choose one of them"))
     parts = []
