@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from bss2lab.bench import harness, peers, report, steps
+from bss2lab.bench import harness, peers, recurrent, report, steps
+from bss2lab.bench.cochlea import CochleaSpeed
 from bss2lab.bench.harness import Timing, interleave
 from bss2lab.cli import main
 from bss2lab.errors import InputError
@@ -183,6 +186,15 @@ FOUND = {
 }
 """What a look at the chip as a lab object may give."""
 
+_STEPS = {report.recurrent.EAGER: 1.0, report.recurrent.SOFTWARE: 8.0, report.recurrent.IN_THE_LOOP: 4.0}
+SPEECH = {
+    "hidden_spikes": 1234.0,
+    "gradient_error": {"float32": 2.5e-7, "float64": 5e-16},
+    "threads": {"1": {name: asdict(Timing(8 / r, 7 / r, 9 / r, r, r, r)) for name, r in _STEPS.items()}},
+}
+HEARD = CochleaSpeed(2.0, 0.1, 0.125, 0.15, 0.12, 250.0, 2000.0)
+"""What the recurrent step and the cochlea may give."""
+
 
 @pytest.fixture
 def measured(monkeypatch):
@@ -216,6 +228,10 @@ def measured(monkeypatch):
     monkeypatch.setattr(report, "peer_steps", peer_steps)
     monkeypatch.setattr(report, "check_installed", lambda: None)
     monkeypatch.setattr(report, "interleave", interleave)
+    monkeypatch.setattr(
+        report.recurrent, "measure", lambda threads, rounds: (asked["parts"].append("speech"), dict(SPEECH))[1]
+    )
+    monkeypatch.setattr(report, "seconds_per_second", lambda rounds: HEARD)
     monkeypatch.setattr(report, "lab", lambda: (asked["parts"].append("chip"), FOUND)[1])
     doubled = {"1 worker": Timing(30e3, 29e3, 31e3, 1, 1, 1), "2 workers": Timing(16e3, 15e3, 17e3, 1.875, 1.8, 1.9)}
     monkeypatch.setattr(report, "scaling", lambda rounds: (asked["parts"].append("studies"), doubled)[1])
@@ -234,10 +250,12 @@ def test_the_report_prints_ratios_beside_goals_and_writes_the_record(measured, c
     assert "fast inference on the emulated chip: 100,000 images/s   (goal ≥ 85,000)" in out
     assert "memory of a training run: 600 → 610 MB   (goal < 1,500)" in out
     assert "fastest peer" not in out
-    assert (measured["rounds"], measured["peers"], measured["threads"]) == (5, 0, [0, 0, 1])
+    assert (measured["rounds"], measured["peers"], measured["threads"]) == (5, 0, [0, 0, 1, 1])
     record = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
     assert "eight runs on 2 workers: faster than on 1 by: 1.88 ×   (goal ≥ 1.8)" in out
-    assert set(record) == {"versions", "machine", "threads", "chip", "studies", "first_use", "memory_mb"}
+    assert set(record) == {
+        "versions", "machine", "threads", "chip", "speech", "studies", "first_use", "memory_mb",
+    }  # fmt: skip
     assert record["threads"]["1"]["steps"][report.SOFTWARE]["ratio"] == 16.0
     assert record["chip"]["calibration_s"] == 12.25
 
@@ -259,6 +277,24 @@ def test_the_report_holds_the_chip_against_what_was_promised(measured, capsys):
     assert "gains, if they are given targets: 0.0625 and 0.0312" in out
 
 
+def test_the_report_has_the_recurrent_step_and_the_cochlea(measured, capsys):
+    assert main(["bench", "--part", "speech", "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "70–186–20, recurrent, batch 100, 400 steps, 700 input and 1,234 hidden spikes per sample" in out
+    assert "recurrent step: faster than eager PyTorch by: 8.0 ×   (goal ≥ 6)" in out
+    assert "in the loop: fraction of eager PyTorch's software step: 0.25    (goal ≤ 0.35)" in out
+    assert "gradient against the reference, float32: 2.5e-07    (goal < 1e-5)" in out
+    assert "cochlea: seconds for a second of sound, 700 channels, one core: 0.12 s   (goal ≤ 0.15)" in out
+    assert "2,000 × faster than its authors' code" in out
+
+
+def test_the_recurrent_workload_is_lively_and_its_gradients_agree():
+    work = recurrent.workload()
+    assert 500 < work.hidden_spikes < 3000
+    assert recurrent.gradient_error(work, torch.float64) < 1e-10
+    assert recurrent.gradient_error(work, torch.float32) < 1e-5
+
+
 def test_every_goal_has_its_line_in_a_whole_report(measured, capsys):
     assert main(["bench", "--peers", "--threads", "1"]) == 0
     out = capsys.readouterr().out
@@ -270,7 +306,12 @@ def test_every_goal_has_its_line_in_a_whole_report(measured, capsys):
 @pytest.mark.parametrize(
     ("words", "wanted", "keys"),
     [
-        ([], ["chip", "training", "studies", "fresh"], {"chip", "studies", "first_use", "memory_mb"}),
+        (
+            [],
+            ["chip", "training", "speech", "studies", "fresh"],
+            {"chip", "speech", "studies", "first_use", "memory_mb"},
+        ),
+        (["--part", "speech"], ["speech"], {"speech"}),
         (["--part", "studies"], ["studies"], {"studies"}),
         (["--part", "chip"], ["chip"], {"chip"}),
         (["--part", "fresh"], ["fresh"], {"first_use", "memory_mb"}),

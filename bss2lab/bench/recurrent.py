@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bss2lab.bench.harness import Timing, interleave
 from bss2lab.chip import Chip
-from bss2lab.kernels import reference
+from bss2lab.kernels import integrate, reference
 from bss2lab.learners import Samples
 from bss2lab.learners.recurrent import RecurrentLearner
 from bss2lab.losses import RatePenalty, SpeechObjective, SumOverTime, WeightPenalty
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import SpeechConfig
+from bss2lab.train import set_threads
 from bss2lab.types import RecurrentWeights, Spikes
+
+EAGER, SOFTWARE, IN_THE_LOOP = "eager PyTorch", "compiled, software", "compiled, in the loop with the emulated chip"
 
 BATCH = 100
 INPUT_SPIKES = 700
@@ -98,3 +103,55 @@ def eager_step(work: Workload) -> Callable[[], object]:
                 w[name].clamp_(-WEIGHT_CLAMP, WEIGHT_CLAMP)
 
     return step
+
+
+def gradient_error(work: Workload, dtype: torch.dtype) -> float:
+    """Return the largest error of a compiled weight gradient against the reference's, with the same spikes injected.
+
+    Relative to the largest entry of each projection's gradient; the loss is the standard one on one sample in ten.
+    """
+    part, objective = work.samples.spikes.select(np.arange(0, BATCH, 10)), objective_of(work.config)
+    labels = torch.from_numpy(work.samples.labels[::10])
+    like = {name: torch.tensor(x, dtype=dtype) for name, x in work.weights._asdict().items()}
+    given: dict[str, Any] = {"spikes": part, "dt_us": work.config.dt_us, "model": work.config.model}
+
+    def run(kernel: str, recorded: Any = None) -> tuple[Any, list[Tensor]]:
+        w = {name: x.clone().requires_grad_() for name, x in like.items()}
+        named = {f"w_{name}": x for name, x in w.items()}
+        traces = integrate(**named, **given, recorded=recorded, kernel=kernel)
+        terms = objective.terms(traces, labels, w["hidden"], w["recurrent"])
+        torch.stack(list(terms.values())).sum().backward()
+        gradients = [x.grad for x in w.values() if x.grad is not None]
+        return type(traces)(*(x.detach() for x in traces)), gradients
+
+    recorded, _ = run("reference")
+    pairs = zip(run("compiled", recorded)[1], run("reference", recorded)[1], strict=True)
+    return max(float((got - want).abs().max() / want.abs().max()) for got, want in pairs)
+
+
+def measure(threads: list[int], *, rounds: int) -> dict[str, Any]:
+    """Time the steps, interleaved, at several numbers of threads.
+
+    Args:
+        threads: numbers of threads.
+        rounds: rounds of the interleaved timing.
+
+    Returns:
+        ``hidden_spikes``; ``gradient_error`` of float32 and float64; ``threads``: number -> case -> timing.
+    """
+    set_threads(0)
+    work = workload()
+    found: dict[str, Any] = {"hidden_spikes": work.hidden_spikes, "threads": {}}
+    found["gradient_error"] = {
+        str(dtype).removeprefix("torch."): gradient_error(work, dtype) for dtype in (torch.float32, torch.float64)
+    }
+    for n in threads:
+        used = set_threads(n)
+        cases = {
+            EAGER: eager_step(work),
+            SOFTWARE: compiled_step(work, on_chip=False),
+            IN_THE_LOOP: compiled_step(work, on_chip=True),
+        }
+        timings: dict[str, Timing] = interleave(cases, reference=EAGER, rounds=rounds, inner=2, warm_up=1)
+        found["threads"][str(used)] = {name: asdict(t) for name, t in timings.items()}
+    return found

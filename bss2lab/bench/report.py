@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from bss2lab.bench import fresh, steps
+from bss2lab.bench import fresh, recurrent, steps
+from bss2lab.bench.cochlea import seconds_per_second
 from bss2lab.bench.harness import Timing, interleave
 from bss2lab.bench.inference import images_per_second
 from bss2lab.bench.lab import lab
@@ -19,7 +20,7 @@ from bss2lab.version import processor
 
 EAGER, SOFTWARE, IN_THE_LOOP = "eager PyTorch", "compiled, software", "compiled, in the loop with the emulated chip"
 
-PARTS = ("training", "chip", "studies", "fresh")
+PARTS = ("training", "speech", "chip", "studies", "fresh")
 """Parts of the benchmark."""
 
 GOALS = {
@@ -27,6 +28,11 @@ GOALS = {
     "in-the-loop step: fraction of eager PyTorch's software step": ("≤ 0.3", ""),
     "faster than the fastest peer by": ("≥ 20", "×"),
     "fast inference on the emulated chip": ("≥ 85,000", "images/s"),
+    "recurrent step: faster than eager PyTorch by": ("≥ 6", "×"),
+    "recurrent step in the loop: fraction of eager PyTorch's software step": ("≤ 0.35", ""),
+    "gradient against the reference, float32": ("< 1e-5", ""),
+    "gradient against the reference, float64": ("< 1e-10", ""),
+    "cochlea: seconds for a second of sound, 700 channels, one core": ("≤ 0.15", "s"),
     "calibration of 256 neurons, all parameters": ("≤ 60", "s"),
     "slowest measurement protocol, 256 neurons": ("≤ 2", "s"),
     "constructing a chip, calibration shipped / cached": ("≤ 50", "ms"),
@@ -101,6 +107,8 @@ def run(
         record["chip"] = run_lab(say)
     if "training" in parts:
         _run_training(record, peers=peers, threads=threads, rounds=rounds, say=say)
+    if "speech" in parts:
+        record["speech"] = _run_speech(threads=threads, rounds=rounds, say=say)
     if "studies" in parts:
         timings = scaling(rounds=2)
         record["studies"] = {name: asdict(t) for name, t in timings.items()}
@@ -139,6 +147,28 @@ def _run_training(
         }
         _print_steps(used, timings, say)
         _print_goals(timings, rate["median"], say)
+
+
+def _run_speech(*, threads: list[int], rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    found = recurrent.measure(threads, rounds=rounds)
+    say(
+        f"\n70–186–20, recurrent, batch {recurrent.BATCH}, 400 steps, {recurrent.INPUT_SPIKES} input and "
+        f"{found['hidden_spikes']:,.0f} hidden spikes per sample"
+    )
+    for n, cases in found["threads"].items():
+        timings = {name: Timing(**t) for name, t in cases.items()}
+        _print_steps(int(n), timings, say)
+        _goal("recurrent step: faster than eager PyTorch by", f"{timings[recurrent.SOFTWARE].ratio:.1f}", say)
+        loop = 1 / timings[recurrent.IN_THE_LOOP].ratio
+        _goal("recurrent step in the loop: fraction of eager PyTorch's software step", f"{loop:.2f}", say)
+    for dtype, error in found["gradient_error"].items():
+        _goal(f"gradient against the reference, {dtype}", f"{error:.1e}", say)
+    set_threads(1)
+    found["cochlea"] = asdict(seconds_per_second(rounds=max(3, rounds // 2)))
+    _goal("cochlea: seconds for a second of sound, 700 channels, one core", f"{found['cochlea']['median_s']:.2f}", say)
+    if found["cochlea"]["ratio"] is not None:
+        say(f"  cochlea: {found['cochlea']['ratio']:,.0f} × faster than its authors' code, on one core")
+    return found
 
 
 def machine() -> str:

@@ -11,7 +11,7 @@ from bss2lab.errors import InputError, complain
 from bss2lab.results import to_json
 from bss2lab.storage import check_writable, write_atomically
 
-PARTS = ("training", "chip", "studies", "fresh")
+PARTS = ("training", "speech", "chip", "studies", "fresh")
 
 
 def add(commands: Any) -> None:
