@@ -25,7 +25,7 @@ EAGER, SOFTWARE, IN_THE_LOOP = "eager PyTorch", "compiled, software", "compiled,
 
 BATCH = 100
 INPUT_SPIKES = 700
-"""Per utterance; of real SHD samples after the reduction to 70 channels [measured elsewhere]."""
+"""Per sample. Twelve published SHD samples have 406 to 1,377 in the 70 channels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +57,7 @@ def workload() -> Workload:
     ]
     spikes = Spikes.from_events(events, n_units=n_in, duration_us=config.duration_us)
     samples = Samples.of(np.zeros((BATCH, 0), np.uint8), spikes, rng.integers(0, n_out, BATCH), config.dt_us)
-    drawn = ((0.0, 0.2, (n_in, n)), (0.0, 0.1, (n, n_out)), (-0.02, 0.03, (n, n)))
+    drawn = ((0.0, 0.2, (n_in, n)), (0.0, 0.1, (n, n_out)), (-0.012, 0.03, (n, n)))
     hidden, output, recurrent = (rng.normal(mean, sd, shape).astype(np.float32) for mean, sd, shape in drawn)
     weights = RecurrentWeights(hidden.clip(-WEIGHT_CLAMP, WEIGHT_CLAMP), output, recurrent)
     dense = torch.from_numpy(spikes.dense(config.dt_us))

@@ -96,18 +96,25 @@ def forward_sample(w_hidden, bins, units, alive, alpha, mu, v, s, current, drive
 
 
 @kernel(fast=True)
+def append_spikes(row, t, n, spike_time, spike_unit):
+    """Append the spikes of step ``t`` to a list of ``n``; scans eight neurons at a time. Returns their number now."""
+    words = row.view(np.uint64)
+    for k in range(words.shape[0]):
+        if words[k] != 0:
+            for j in range(8 * k, 8 * k + 8):
+                if row[j]:
+                    spike_time[n] = t
+                    spike_unit[n] = j
+                    n += 1
+    return n
+
+
+@kernel(fast=True)
 def list_spikes(s, spike_time, spike_unit):
-    """List the spikes of one sample in time order; scans eight neurons at a time. Returns their number."""
+    """List the spikes of one sample in time order. Returns their number."""
     n = 0
     for t in range(s.shape[0]):
-        words = s[t].view(np.uint64)
-        for k in range(words.shape[0]):
-            if words[k] != 0:
-                for j in range(8 * k, 8 * k + 8):
-                    if s[t, j]:
-                        spike_time[n] = t
-                        spike_unit[n] = j
-                        n += 1
+        n = append_spikes(s[t], t, n, spike_time, spike_unit)
     return n
 
 

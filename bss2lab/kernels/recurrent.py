@@ -18,7 +18,16 @@ import numpy as np
 from numba import prange
 
 from bss2lab import dynamics, surrogate
-from bss2lab.kernels.feedforward import LANES, add_row, add_scaled_row, list_spikes, output_sample, padded, step_hidden
+from bss2lab.kernels.feedforward import (
+    LANES,
+    add_row,
+    add_scaled_row,
+    append_spikes,
+    list_spikes,
+    output_sample,
+    padded,
+    step_hidden,
+)
 from bss2lab.kernels.jit import device, kernel
 
 if TYPE_CHECKING:
@@ -77,14 +86,7 @@ def forward_sample(
             add_row(w_recurrent[spike_unit[heard]], drive)
             heard += 1
         step_hidden(drive, current, v[t - 1] if t > 0 else rest, v[t], s[t], alive, alpha, mu)
-        words = s[t].view(np.uint64)
-        for k in range(words.shape[0]):
-            if words[k] != 0:
-                for j in range(8 * k, 8 * k + 8):
-                    if s[t, j]:
-                        spike_time[n] = t
-                        spike_unit[n] = j
-                        n += 1
+        n = append_spikes(s[t], t, n, spike_time, spike_unit)
     return n
 
 

@@ -13,7 +13,7 @@ from bss2lab.settings.run import RunConfig
 
 _PAPER, _ASSUMED = Source.PAPER, Source.ASSUMED
 
-_TUNED = "not published in the main text; tuned on validation speakers"
+_GUESS = "not published in the main text; a first guess, not tuned yet"
 
 
 class SpeechConfig(RunConfig):
@@ -23,20 +23,20 @@ class SpeechConfig(RunConfig):
         "speech", "data set: synthetic speech, or the Spiking Heidelberg Digits", source=_PAPER
     )
     epochs: int = redeclared(RunConfig, "epochs", 100, source=_PAPER)
-    learning_rate: float = redeclared(RunConfig, "learning_rate", 2e-3, source=_ASSUMED, why=_TUNED)
-    lr_decay: float = redeclared(RunConfig, "lr_decay", 0.97, source=_ASSUMED, why=_TUNED)
+    learning_rate: float = redeclared(RunConfig, "learning_rate", 2e-3, source=_ASSUMED, why=_GUESS)
+    lr_decay: float = redeclared(RunConfig, "lr_decay", 0.97, source=_ASSUMED, why=_GUESS)
     n_hidden: int = redeclared(RunConfig, "n_hidden", 186, source=_PAPER)
     n_steps: int = redeclared(
         RunConfig, "n_steps", 400, source=_PAPER, help="model steps per utterance; what is longer is cut"
     )
-    loss_scale: float = redeclared(RunConfig, "loss_scale", 0.02, source=_ASSUMED, why=_TUNED)
+    loss_scale: float = redeclared(RunConfig, "loss_scale", 0.02, source=_ASSUMED, why=_GUESS)
     rho_w: float = redeclared(RunConfig, "rho_w", 0.1, source=_ASSUMED, why="as in the authors' code for images")
 
     rho_r: float = quantity(
-        1e-7, "rate penalty: squared excess of all hidden spikes", source=_ASSUMED, ge=0, le=1, why=_TUNED
+        1e-7, "rate penalty: squared excess of all hidden spikes", source=_ASSUMED, ge=0, le=1, why=_GUESS
     )
     theta_r: float = quantity(
-        1000.0, "hidden spikes per utterance that cost nothing", source=_ASSUMED, ge=0, le=1e6, why=_TUNED
+        1000.0, "hidden spikes per utterance that cost nothing", source=_ASSUMED, ge=0, le=1e6, why=_GUESS
     )
     sigma_u: float = quantity(
         0.0, "augmentation: SD by which a spike moves to neighbour channels (of 700)", source=_ASSUMED, ge=0, le=100,
