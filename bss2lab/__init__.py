@@ -18,22 +18,24 @@ from bss2lab.version import __version__
 if TYPE_CHECKING:
     from bss2lab.chip import Calibration, Chip, ChipProfile, Codes, Targets
     from bss2lab.errors import Bss2Error, CalibrationError, CheckpointError, DataError, InputError
-    from bss2lab.settings import TrainConfig
-    from bss2lab.train import Data, Run, fit
+    from bss2lab.inputs import Data
+    from bss2lab.settings import SpeechConfig, TrainConfig
+    from bss2lab.train import Run, fit
     from bss2lab.types import Recording, Spikes, Substrate, Weights
 
 __all__ = [
     "Bss2Error", "Calibration", "CalibrationError", "CheckpointError", "Chip", "ChipProfile", "Codes", "Data",
-    "DataError", "InputError", "Recording", "Run", "Spikes", "Substrate", "Targets", "TrainConfig", "Weights",
-    "__version__", "fit",
+    "DataError", "InputError", "Recording", "Run", "SpeechConfig", "Spikes", "Substrate", "Targets", "TrainConfig",
+    "Weights", "__version__", "fit",
 ]  # fmt: skip
 
 _HOME = {
     **dict.fromkeys(("Calibration", "Chip", "ChipProfile", "Codes", "Targets"), "chip"),
     **dict.fromkeys(("Bss2Error", "CalibrationError", "CheckpointError", "DataError", "InputError"), "errors"),
-    **dict.fromkeys(("Data", "Run", "fit"), "train"),
+    "Data": "inputs",
+    **dict.fromkeys(("Run", "fit"), "train"),
     **dict.fromkeys(("Recording", "Spikes", "Substrate", "Weights"), "types"),
-    "TrainConfig": "settings",
+    **dict.fromkeys(("SpeechConfig", "TrainConfig"), "settings"),
 }
 """Where each name comes from. It is loaded when first asked for: a worker process starts without torch and numba."""
 

@@ -17,7 +17,7 @@ from bss2lab.chip.limits import check_seed
 from bss2lab.errors import CheckpointError, complain
 from bss2lab.learners import BatchResult
 from bss2lab.results import Epoch, versions
-from bss2lab.settings import FREE_TO_CHANGE, TrainConfig
+from bss2lab.settings import FREE_TO_CHANGE, AnyConfig, config_of
 from bss2lab.storage import write_atomically
 from bss2lab.types import Substrate
 from bss2lab.version import NUMERICS
@@ -63,7 +63,7 @@ class Loaded:
     """A checkpoint read back."""
 
     path: Path
-    config: TrainConfig
+    config: AnyConfig
     chip_seed: int | None
     profile: ChipProfile | None
     codes: Codes | None
@@ -77,9 +77,7 @@ class Loaded:
         return Chip(self.chip_seed, self.profile, codes=self.codes)
 
 
-def save(
-    path: Path, config: TrainConfig, chip: Substrate | None, position: Position, state: dict[str, ndarray]
-) -> None:
+def save(path: Path, config: AnyConfig, chip: Substrate | None, position: Position, state: dict[str, ndarray]) -> None:
     """Write a checkpoint.
 
     Random states need no room in it: every draw is a function of (seed, epoch, batch).
@@ -99,7 +97,7 @@ def save(
     write_atomically(path, safetensors.numpy.save(state, metadata={"bss2lab": text}))
 
 
-def load(path: Path, config: TrainConfig | None = None, chip: Substrate | None = None) -> Loaded:
+def load(path: Path, config: AnyConfig | None = None, chip: Substrate | None = None) -> Loaded:
     """Read a checkpoint back, trusting nothing in it.
 
     Args:
@@ -116,7 +114,7 @@ def load(path: Path, config: TrainConfig | None = None, chip: Substrate | None =
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']}")
-        saved = TrainConfig(**header["config"])
+        saved = config_of(header["config"])
         chip_seed, profile, codes = _chip(header["chip"])
         position = _position(header["position"])
         numerics = header["numerics"]
@@ -175,8 +173,10 @@ def _chip(fields: dict[str, Any] | None) -> tuple[int | None, ChipProfile | None
     return seed, ChipProfile(**fields["profile"]), Codes.from_mapping(fields["codes"])
 
 
-def _check_same(path: Path, saved: TrainConfig, config: TrainConfig) -> None:
+def _check_same(path: Path, saved: AnyConfig, config: AnyConfig) -> None:
     before, now = saved.model_dump(), config.model_dump()
+    if type(saved) is not type(config):  # another kind of task: nothing else needs comparing
+        before, now = ({"task": fields["task"]} for fields in (before, now))
     changed = [k for k in now if before[k] != now[k] and k not in FREE_TO_CHANGE]
     if changed:
         got = ", ".join(f"{k}={before[k]!r} in the checkpoint, {now[k]!r} asked for" for k in changed)

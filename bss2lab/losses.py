@@ -130,7 +130,7 @@ class Objective:
         """Can the fused training step be used?"""
         return type(self.task) is MaxOverTime
 
-    def terms(self, traces: Traces, labels: Tensor, w_hidden: Tensor) -> dict[str, Float[Tensor, ""]]:
+    def terms(self, traces: Traces, labels: Tensor, w_hidden: Tensor, *_: Tensor) -> dict[str, Float[Tensor, ""]]:
         """Return every term of the loss by name; their sum is the loss."""
         return {
             "task": self.task(traces, labels),
@@ -168,3 +168,7 @@ class SpeechObjective:
             "rate": self.rate(traces),
             "weight": self.weight(w_hidden) + self.weight(w_recurrent),
         }
+
+
+AnyObjective = Objective | SpeechObjective
+"""What a run may minimise: of the feed-forward or of the recurrent network."""

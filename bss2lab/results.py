@@ -8,7 +8,7 @@ from typing import Any
 
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.chip.transfer import Transfer
-from bss2lab.settings import TrainConfig
+from bss2lab.settings import AnyConfig
 from bss2lab.version import versions
 
 
@@ -18,12 +18,12 @@ class Epoch:
 
     Attributes:
         epoch: number, from 1.
-        loss: mean loss per image, the sum of ``loss_terms``.
-        loss_terms: task loss and penalties, mean per image.
+        loss: mean loss per sample, the sum of ``loss_terms``.
+        loss_terms: task loss and penalties, mean per sample.
         train_accuracy: over the epoch, while weights changed, with dropout and rotation if any.
         test_accuracy: on the test set after the epoch; None while tuning on a validation set.
         validation_accuracy: on the validation set, if one is held out.
-        hidden_spikes_per_image: mean over the test (or validation) set.
+        hidden_spikes_per_image: mean over the test (or validation) set; of speech, per utterance.
         clipped_readout_fraction: output ADC samples at the end of their range, in training.
         learning_rate: Adam's rate in this epoch.
         seconds: wall-clock time, evaluation included.
@@ -48,7 +48,7 @@ class Epoch:
         return value
 
 
-def run_record(config: TrainConfig, profile: ChipProfile | None, epochs: list[Epoch]) -> dict[str, Any]:
+def run_record(config: AnyConfig, profile: ChipProfile | None, epochs: list[Epoch]) -> dict[str, Any]:
     """Return the full record of a run, ready for JSON.
 
     Args:

@@ -1,8 +1,8 @@
 """The training loop: ``fit()`` yields one record per epoch. It neither draws nor prints.
 
-All randomness is a function of (seed, epoch, batch), never of what ran before: order of images, rotation,
-dropout masks and the substrate's noise. A run that is stopped anywhere and resumed is therefore the run that
-was never stopped, bit for bit.
+All randomness is a function of (seed, epoch, batch), never of what ran before: order of samples, augmentation,
+dropout masks and the substrate's noise. A run that is stopped anywhere and resumed is therefore the run that was
+never stopped, bit for bit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar, overload
 
 import numba
 import numpy as np
@@ -19,47 +19,27 @@ import torch
 
 from bss2lab import checkpoint
 from bss2lab.chip import Chip, ChipProfile
-from bss2lab.datasets import encoding, vision
-from bss2lab.learners import BatchResult, Learner, Samples, make_learner
-from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, ReadoutPenalty, WeightPenalty
+from bss2lab.inputs import Data, augments, encode
+from bss2lab.learners import BatchResult, Learner, make_learner
+from bss2lab.losses import (
+    AnyObjective,
+    BurstPenalty,
+    MaxOverTime,
+    Objective,
+    RatePenalty,
+    ReadoutPenalty,
+    SpeechObjective,
+    SumOverTime,
+    WeightPenalty,
+)  # fmt: skip
 from bss2lab.results import Epoch
-from bss2lab.settings import N_OUTPUT, TrainConfig
-from bss2lab.types import Substrate
+from bss2lab.settings import AnyConfig, SpeechConfig, TrainConfig
+from bss2lab.types import AnyWeights, Substrate
 
-if TYPE_CHECKING:
-    from jaxtyping import Float64
-    from numpy import ndarray
+C = TypeVar("C", bound=AnyConfig)
 
 # Purposes that draw random numbers; each has streams of its own.
-_ORDER, _ROTATION, _DROPOUT, _TRAIN_NOISE, _TEST_NOISE, _SPLIT = range(1, 7)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Data:
-    """The images of a run: what it trains on, and what it is tested on.
-
-    Attributes:
-        train: training images.
-        held_out: the test set, or the validation set if the configuration asks for one.
-    """
-
-    train: vision.ImageSet
-    held_out: vision.ImageSet
-
-    @classmethod
-    def load(cls, config: TrainConfig, *, progress: bool = False) -> Data:
-        """Load what a configuration asks for.
-
-        Raises:
-            DataError: if a file is corrupt or cannot be had.
-        """
-        train = vision.load(config.task, "train", progress=progress)
-        if config.limit:
-            train = train.take(min(config.limit, len(train)))
-        if config.validation:
-            return cls(*vision.split_validation(train, config.validation, seed=_SPLIT))
-        test = vision.load(config.task, "test", progress=progress)
-        return cls(train, test.take(min(config.limit, len(test))) if config.limit else test)
+_ORDER, _AUGMENTATION, _DROPOUT, _TRAIN_NOISE, _TEST_NOISE = range(1, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,55 +58,58 @@ class Progress:
     result: BatchResult
 
 
-def objective_of(config: TrainConfig) -> Objective:
-    """Return the standard objective with a configuration's penalties."""
+@overload
+def objective_of(config: TrainConfig) -> Objective: ...
+@overload
+def objective_of(config: SpeechConfig) -> SpeechObjective: ...
+def objective_of(config: AnyConfig) -> AnyObjective:
+    """Return the standard objective of a configuration's task, with its penalties."""
+    weight = WeightPenalty(config.rho_w)
+    if isinstance(config, SpeechConfig):
+        return SpeechObjective(SumOverTime(config.loss_scale), RatePenalty(config.rho_r, config.theta_r), weight)
     return Objective(
         MaxOverTime(config.loss_scale),
         BurstPenalty(config.rho_b),
         ReadoutPenalty(config.rho_a),
-        WeightPenalty(config.rho_w),
+        weight,
     )
 
 
-def chip_of(config: TrainConfig) -> Chip:
+def chip_of(config: AnyConfig) -> Chip:
     """Return the chip that a configuration names, detuned if it says so (targets drawn from the chip's number)."""
     chip = Chip(config.chip_seed, config.profile)
     return chip.decalibrate(config.sigma_d, config.detuned, seed=config.chip_seed) if config.sigma_d else chip
 
 
-def encode(images: vision.ImageSet, config: TrainConfig, rotation_deg: Float64[ndarray, "n"] | None = None) -> Samples:
-    """Reduce images to 16 × 16 pixels and encode them as spikes."""
-    pixels = images.prepare(rotation_deg)
-    spikes = encoding.encode(pixels, encoding.LatencyCode(duration_us=config.duration_us))
-    return Samples.of(pixels.reshape(len(pixels), -1), spikes, images.labels.astype(np.int64), config.dt_us)
-
-
-class Run:
+class Run(Generic[C]):
     """A training run in progress: its learner, its data, and where it stands.
 
     Args:
         config: the run.
-        data: images; loaded if not given.
-        objective: what to minimise; the standard objective if not given.
+        data: images or words; loaded if not given.
+        objective: what to minimise; the standard objective of the task if not given.
         chip: a chip of your own, or another substrate; made from the configuration if not given and needed.
         directory: where to keep the checkpoint; None: nowhere.
         resume: go on from the checkpoint in ``directory``, if there is one.
+        start: weights to begin with, in model units; drawn from the run's seed if not given.
     """
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: C,
         data: Data | None = None,
         *,
-        objective: Objective | None = None,
+        objective: AnyObjective | None = None,
         chip: Substrate | None = None,
         directory: Path | None = None,
         resume: bool = False,
+        start: AnyWeights | None = None,
     ) -> None:
         set_threads(config.threads)
-        self.config, self.directory = config, directory
+        self.config: C = config
+        self.directory = directory
         self.chip: Substrate | None = (chip or chip_of(config)) if config.on_chip else None
-        self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip)
+        self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip, start)
         self.epochs: list[Epoch] = []
         self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()
         if directory is not None:
@@ -140,7 +123,7 @@ class Run:
         self.data = data or Data.load(config)
         self._check_position()
         self._held_out = encode(self.data.held_out, config)
-        self._upright = None if config.rotation else encode(self.data.train, config)
+        self._unchanging = None if augments(config) else encode(self.data.train, config)
 
     def fit(
         self, *, stop: Callable[[], bool] = lambda: False, on_batch: Callable[[Progress], None] = lambda _: None
@@ -156,7 +139,7 @@ class Run:
         batches = -(-n // cfg.batch_size)
         for epoch in range(len(self.epochs), cfg.epochs):
             begin = time.perf_counter()
-            samples = self._upright or encode(self.data.train, cfg, self._angles(epoch))
+            samples = self._unchanging or encode(self.data.train, cfg, self._random(_AUGMENTATION, epoch))
             order = self._random(_ORDER, epoch).permutation(n)
             rate = cfg.learning_rate * cfg.lr_decay**epoch
             for batch in range(self._batch, batches):
@@ -201,7 +184,7 @@ class Run:
             test_accuracy=None if validating else accuracy,
             validation_accuracy=accuracy if validating else None,
             hidden_spikes_per_image=spikes,
-            clipped_readout_fraction=sums.clipped / (sums.images * self.config.n_steps * N_OUTPUT),
+            clipped_readout_fraction=sums.clipped / (sums.images * self.config.n_steps * self.config.n_outputs),
             learning_rate=rate,
             seconds=self._seconds,
         )
@@ -211,10 +194,6 @@ class Run:
 
     def _noise(self, purpose: int, epoch: int) -> int:
         return int(self._random(purpose, epoch).integers(2**62))
-
-    def _angles(self, epoch: int) -> Float64[ndarray, "n"]:
-        limit = self.config.rotation
-        return self._random(_ROTATION, epoch).uniform(-limit, limit, len(self.data.train))
 
     def _save(self) -> None:
         if self.directory is not None:
@@ -239,13 +218,13 @@ class Run:
         self._batch, self._seconds, self._sums = position.batch, position.seconds, position.sums
 
 
-def fit(config: TrainConfig, data: Data | None = None, *, objective: Objective | None = None) -> Iterator[Epoch]:
+def fit(config: AnyConfig, data: Data | None = None, *, objective: AnyObjective | None = None) -> Iterator[Epoch]:
     """Train a network; yield one record per epoch.
 
     Args:
         config: the run.
-        data: images; loaded if not given.
-        objective: what to minimise; the standard objective if not given.
+        data: images or words; loaded if not given.
+        objective: what to minimise; the standard objective of the task if not given.
 
     Raises:
         InputError, DataError: if the configuration or the data cannot be used.

@@ -19,8 +19,9 @@ from bss2lab import checkpoint
 from bss2lab.chip import Chip, ChipProfile
 from bss2lab.chip.profile import PROFILES
 from bss2lab.errors import CheckpointError
+from bss2lab.inputs import Data
 from bss2lab.settings import FREE_TO_CHANGE, TrainConfig
-from bss2lab.train import Data, Run
+from bss2lab.train import Run
 
 CONFIG = TrainConfig(limit=90, batch_size=30, n_hidden=6, epochs=3, threads=1, mode="software", learning_rate=5e-3)
 

@@ -11,12 +11,13 @@ from bss2lab.chip.instruments import Stimulus, record_cadc
 from bss2lab.chip.measure import PROTOCOLS
 from bss2lab.chip.transfer import PARAMETERS
 from bss2lab.errors import InputError
+from bss2lab.inputs import Data, encode
 from bss2lab.learners.autograd import AutogradLearner
 from bss2lab.learners.fused import FusedLearner
 from bss2lab.network import chip_weights, traces_of
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import fig2, injection
-from bss2lab.train import Data, encode, objective_of
+from bss2lab.train import objective_of
 from bss2lab.types import Spikes, Weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,9 +12,10 @@ from matplotlib import image
 
 from bss2lab import checkpoint, plots
 from bss2lab.cli import figure, main
+from bss2lab.inputs import Data
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import fig3, results
-from bss2lab.train import Data, Run
+from bss2lab.train import Run
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

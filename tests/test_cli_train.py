@@ -15,7 +15,7 @@ from bss2lab.chip.profile import PROFILES
 from bss2lab.cli import main, parser, train
 from bss2lab.presets import PRESETS
 from bss2lab.results import Epoch
-from bss2lab.settings import TrainConfig
+from bss2lab.settings import TASKS, TrainConfig
 from bss2lab.version import __version__
 
 QUICK = ("--limit", "300", "--n-hidden", "20", "--epochs", "2", "--threads", "1")
@@ -32,23 +32,28 @@ def epochs_in(folder):
 # --- options -----------------------------------------------------------------------------------------------------
 
 
-def option_help():
-    """Return {option: help text} of ``train`` as argparse shows it."""
-    commands = next(a for a in parser()._actions if getattr(a, "choices", None) and "train" in a.choices)
-    formatter = commands.choices["train"]._get_formatter()
+def option_help(task="mnist"):
+    """Return {option: help text} of ``train TASK`` as argparse shows it."""
+    command = parser()
+    for name in ("train", task):
+        command = next(a.choices for a in command._actions if name in (getattr(a, "choices", None) or ()))[name]
+    formatter = command._get_formatter()
     return {
         option: formatter._expand_help(action)
-        for action in commands.choices["train"]._actions
+        for action in command._actions
         if action.help and action.help != "==SUPPRESS=="
         for option in action.option_strings
     }
 
 
-@pytest.mark.parametrize("name", sorted(set(TrainConfig.model_fields) - {"task"}))
-def test_every_setting_has_an_option_that_says_what_it_is(name):
-    text = option_help()[f"--{name.replace('_', '-')}"]
-    field = TrainConfig.model_fields[name]
-    extra = TrainConfig.provenance()[name]
+SETTINGS = [(task, name) for task, config in TASKS.items() for name in sorted(set(config.model_fields) - {"task"})]
+
+
+@pytest.mark.parametrize(("task", "name"), SETTINGS)
+def test_every_setting_has_an_option_that_says_what_it_is(task, name):
+    text = option_help(task)[f"--{name.replace('_', '-')}"]
+    field = TASKS[task].model_fields[name]
+    extra = TASKS[task].provenance()[name]
     assert text.startswith(extra["help"])
     assert extra["source"] in text
     assert f"default {field.default}" in text
@@ -106,7 +111,11 @@ def test_a_preset_is_where_the_settings_start_from(preset, monkeypatch):
 
 
 def test_help_and_version_exit_at_once(capsys):
-    for words, expected in ((["train", "--help"], "--learning-rate"), (["--version"], __version__)):
+    for words, expected in (
+        (["train", "mnist", "--help"], "--learning-rate"),
+        (["train", "shd", "--help"], "--sigma-u"),
+        (["--version"], __version__),
+    ):
         with pytest.raises(SystemExit) as caught:
             main(words)
         assert caught.value.code == 0
@@ -129,7 +138,7 @@ def test_a_run_prints_its_table_beside_the_paper(mode, where, capsys, tmp_path):
     assert run("--mode", mode, "--save", tmp_path) == 0
     out, err = capsys.readouterr()
     lines = out.strip().splitlines()
-    assert lines[0] == f"16×16 mnist, 256–20–10, {where.removeprefix(', ')}"
+    assert lines[0] == f"16×16 MNIST, 256–20–10, {where.removeprefix(', ')}"
     assert re.fullmatch(r"epoch\s+loss\s+train %\s+test %\s+spikes/image\s+s", lines[1].strip())
     for line, epoch in zip(lines[2:4], epochs_in(tmp_path), strict=True):
         number, loss, train_, test, spikes, _ = (float(x) for x in line.split())

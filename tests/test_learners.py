@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from bss2lab.chip import Chip
+from bss2lab.inputs import Data, encode
 from bss2lab.learners import make_learner
 from bss2lab.learners.ann import AnnLearner
 from bss2lab.learners.autograd import AutogradLearner
 from bss2lab.learners.fused import FusedLearner
 from bss2lab.network import initial_weights
 from bss2lab.settings import N_INPUT, N_OUTPUT, TrainConfig
-from bss2lab.train import Data, encode, objective_of
+from bss2lab.train import objective_of
 
 CONFIG = TrainConfig(limit=200, n_hidden=20, threads=1, learning_rate=5e-3)
 

@@ -10,13 +10,13 @@ from matplotlib import image
 from bss2lab import plots
 from bss2lab.chip import Chip
 from bss2lab.errors import InputError
+from bss2lab.inputs import Data, encode
 from bss2lab.network import chip_weights, initial_weights
 from bss2lab.quantize import CADC_MV_PER_LSB
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import anatomy, fig2, injection
 from bss2lab.studies.anatomy import Point, Result
 from bss2lab.studies.injection import Agreement, Layers
-from bss2lab.train import Data, encode
 from bss2lab.types import Weights
 
 CONFIG = TrainConfig(limit=20, threads=1)

@@ -13,9 +13,10 @@ from bss2lab.chip import ChipProfile
 from bss2lab.chip.profile import PROFILES
 from bss2lab.chip.transfer import Transfer
 from bss2lab.config import Source
+from bss2lab.inputs import Data
 from bss2lab.results import Epoch, run_record, to_json, versions
 from bss2lab.settings import TrainConfig
-from bss2lab.train import Data, Run
+from bss2lab.train import Run
 from bss2lab.version import NUMERICS, __version__
 
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)

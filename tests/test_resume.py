@@ -13,10 +13,11 @@ import pytest
 from bss2lab import checkpoint
 from bss2lab.chip import Chip
 from bss2lab.errors import CheckpointError
+from bss2lab.inputs import Data
 from bss2lab.losses import MaxOverTime, Objective
 from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
-from bss2lab.train import Data, Run, objective_of
+from bss2lab.train import Run, objective_of
 
 CASES = {
     "itl": {"mode": "itl", "dropout": 0.3, "rotation": 15.0},

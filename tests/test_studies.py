@@ -6,12 +6,13 @@ import torch
 
 from bss2lab import quantize
 from bss2lab.errors import InputError
+from bss2lab.inputs import Data, encode
 from bss2lab.kernels import integrate
 from bss2lab.network import chip_weights, traces_of
 from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import fig3
-from bss2lab.train import Data, Run, encode
+from bss2lab.train import Run
 
 CONFIG = TrainConfig(limit=400, n_hidden=30, epochs=4, threads=1, learning_rate=5e-3, lr_decay=0.97, rho_b=5e-4)
 

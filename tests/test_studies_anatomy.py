@@ -9,10 +9,11 @@ import pytest
 from bss2lab.chip import Chip
 from bss2lab.cli import main
 from bss2lab.errors import DataError, InputError
+from bss2lab.inputs import Data, encode
 from bss2lab.results import to_json
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import anatomy, injection
-from bss2lab.train import Data, Run, encode
+from bss2lab.train import Run
 
 SHORT = TrainConfig(limit=400, n_hidden=20, epochs=2, threads=1, mode="software", learning_rate=5e-3)
 

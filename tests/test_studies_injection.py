@@ -6,12 +6,13 @@ import torch
 
 from bss2lab.chip import PROFILES, Chip
 from bss2lab.errors import InputError
+from bss2lab.inputs import Data, encode
 from bss2lab.kernels import integrate
 from bss2lab.network import chip_weights, traces_of
 from bss2lab.quantize import HIDDEN_SCALE
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import anatomy, full_knowledge, injection
-from bss2lab.train import Data, Run, encode, objective_of
+from bss2lab.train import Run, objective_of
 from bss2lab.types import Weights
 
 CONFIG = TrainConfig(limit=1500, n_hidden=60, epochs=5, threads=1, mode="software", learning_rate=5e-3)

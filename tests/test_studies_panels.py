@@ -9,6 +9,7 @@ import pytest
 
 from bss2lab.chip import power
 from bss2lab.errors import DataError, InputError
+from bss2lab.inputs import encode
 from bss2lab.learners.readout import evaluate_on_substrate
 from bss2lab.network import chip_weights
 from bss2lab.results import Epoch, to_json
@@ -26,7 +27,7 @@ from bss2lab.studies import (
 )  # fmt: skip
 from bss2lab.studies.catalogue import STUDIES, saved, study
 from bss2lab.studies.training import images_of, load_network, save_network, train_all
-from bss2lab.train import chip_of, encode
+from bss2lab.train import chip_of
 from bss2lab.types import Spikes
 
 

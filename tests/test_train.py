@@ -1,6 +1,7 @@
 """The training loop: what it yields, that it learns, and what its randomness depends on."""
 
 import random
+from copy import deepcopy
 from dataclasses import fields
 
 import numba
@@ -13,6 +14,7 @@ from bss2lab import train
 from bss2lab.chip import Chip
 from bss2lab.datasets import vision
 from bss2lab.errors import InputError
+from bss2lab.inputs import Data
 from bss2lab.learners import BatchResult, Evaluation
 from bss2lab.learners.autograd import AutogradLearner
 from bss2lab.learners.fused import FusedLearner
@@ -20,7 +22,7 @@ from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, ReadoutPenalty,
 from bss2lab.network import chip_weights
 from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
-from bss2lab.train import Data, Run, fit, objective_of
+from bss2lab.train import Run, fit, objective_of
 
 MODES = ("itl", "software", "transfer", "ann")
 
@@ -285,9 +287,12 @@ def test_rotation_encodes_the_training_images_anew_in_every_epoch(monkeypatch, s
     calls = []
     original = train.encode
 
-    def encode(images, config, rotation_deg=None):
-        calls.append((images.split, None if rotation_deg is None else rotation_deg.copy()))
-        return original(images, config, rotation_deg)
+    def encode(images, config, augment=None):
+        angles = None if augment is None else deepcopy(augment).uniform(-15, 15, len(images))
+        calls.append((images.split, angles))
+        samples = original(images, config, augment)
+        np.testing.assert_array_equal(samples.pixels.reshape(-1, 16, 16), images.prepare(angles))
+        return samples
 
     monkeypatch.setattr(train, "encode", encode)
     list(Run(small(rotation=15, epochs=3), data).fit())

@@ -8,9 +8,10 @@ import numpy as np
 
 from bss2lab.chip import Chip
 from bss2lab.datasets import vision
+from bss2lab.inputs import Data, encode
 from bss2lab.network import chip_weights
 from bss2lab.settings import TrainConfig
-from bss2lab.train import Data, Run, encode
+from bss2lab.train import Run
 
 
 def images_per_second(*, rounds: int) -> dict[str, float]:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from bss2lab.chip import Chip
 from bss2lab.datasets import vision
+from bss2lab.inputs import encode
 from bss2lab.kernels import reference
 from bss2lab.learners import Samples, make_learner
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import TrainConfig
-from bss2lab.train import encode, objective_of
+from bss2lab.train import objective_of
 from bss2lab.types import Weights
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from bss2lab.storage import check_writable, write_atomically
 from bss2lab.studies import fig3, results
 from bss2lab.studies.catalogue import STUDIES
 from bss2lab.train import Run
+from bss2lab.types import Weights
 
 PANELS = ("3a", "3b")
 STUDIED = {
@@ -87,9 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(complain("--run", expected="a spiking network", got="a run of mode 'ann'", fix=fix))
     else:
         images = fig3.first_of_each(vision.load(config.task, "test"), SHOWN)
-        shots = fig3.snapshots(
-            config, runs[0].learner.weights(), images, chip=runs[0].chip if isinstance(runs[0].chip, Chip) else None
-        )
+        weights = runs[0].learner.weights()
+        assert isinstance(weights, Weights)  # of a feed-forward network, as its configuration says
+        shots = fig3.snapshots(config, weights, images, chip=runs[0].chip if isinstance(runs[0].chip, Chip) else None)
         names = images.dataset.classes if config.task == "fashion" else None
         figure = plots.draw_snapshots(shots, names)
     return _write(path, figure)
@@ -101,13 +102,16 @@ def _write(path: Path, figure: Any) -> int:
     return 0
 
 
-def _load(folder: Path) -> Run:
+def _load(folder: Path) -> Run[TrainConfig]:
     """Rebuild a saved run: the profile comes from the checkpoint itself."""
     loaded = checkpoint.load(folder / checkpoint.FILE)
+    if not isinstance(loaded.config, TrainConfig):
+        fix = "choose a run on mnist or fashion"
+        raise InputError(complain("--run", expected="a run on images", got=f"one on {loaded.config.task}", fix=fix))
     return Run(loaded.config, chip=loaded.chip(), directory=folder, resume=True)
 
 
-def _quick_run() -> Run:
+def _quick_run() -> Run[TrainConfig]:
     print(f"no --run given: training {QUICK.epochs} epochs now", file=sys.stderr)
     training = Run(QUICK)
     for epoch in training.fit():

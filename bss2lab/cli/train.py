@@ -6,34 +6,57 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from bss2lab.cli.options import add_options, build, chosen
-from bss2lab.presets import PRESETS, published
+from bss2lab.inputs import Data
+from bss2lab.presets import PRESETS, SPEECH_PRESETS, published
 from bss2lab.results import Epoch, run_record, to_json
-from bss2lab.settings import TrainConfig
+from bss2lab.settings import TASKS, AnyConfig, SpeechConfig
 from bss2lab.storage import check_writable, write_atomically
-from bss2lab.train import Data, Progress, Run
+from bss2lab.train import Progress, Run
+
+_TASKS = {
+    "mnist": "16×16 MNIST",
+    "fashion": "16×16 Fashion-MNIST",
+    "speech": "synthetic speech",
+    "shd": "the Spiking Heidelberg Digits",
+}
+"""What each data set is called."""
 
 
 def add(commands: Any) -> None:
     """Add the sub-command."""
     p = commands.add_parser(
         "train", help="train a network on the emulated chip, in software, or as an ANN",
-        description="Train the 256–246–10 network of Cramer et al. 2022. Ctrl-C stops after the batch and keeps "
-                    "the checkpoint; --resume goes on with it.",
+        description="Train a network of Cramer et al. 2022: 256–246–10 on images, 70–186 (recurrent)–20 on speech.",
     )  # fmt: skip
-    p.add_argument("task", choices=("mnist", "fashion"), help="data set")
-    p.add_argument("--preset", choices=tuple(PRESETS), default="default", help="settings to start from")
+    tasks = p.add_subparsers(title="data sets", required=True, metavar="TASK", dest="task")
+    for task, config in TASKS.items():
+        _add_task(tasks, task, config)
+
+
+def _add_task(tasks: Any, task: str, config: type[AnyConfig]) -> None:
+    p = tasks.add_parser(
+        task, help=_TASKS[task],
+        description=f"Train on {_TASKS[task]}. Ctrl-C stops after the batch and keeps the checkpoint; --resume goes "
+                    "on with it.",
+    )  # fmt: skip
+    p.add_argument("--preset", choices=tuple(_presets(config)), default="default", help="settings to start from")
     p.add_argument("--save", type=Path, metavar="DIR", help="keep a checkpoint in this folder")
     p.add_argument("--resume", action="store_true", help="go on with the checkpoint in --save DIR")
     p.add_argument("--json", metavar="FILE", help="write the full record here (- for standard output)")
     p.add_argument("--quiet", action="store_true", help="no progress bar, no table")
-    add_options(p.add_argument_group("settings"), TrainConfig, skip={"task"})
+    add_options(p.add_argument_group("settings"), config, skip={"task"})
     p.set_defaults(run=run)
+
+
+def _presets(config: type[AnyConfig]) -> Mapping[str, AnyConfig]:
+    return SPEECH_PRESETS if config is SpeechConfig else PRESETS
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.save is None:
         print("bss2lab: --resume: expected --save DIR with a checkpoint, got no folder; name it", file=sys.stderr)
         return 2
-    config = build(PRESETS[arguments.preset], chosen(arguments, TrainConfig))
+    kind = TASKS[arguments.task]
+    config = build(_presets(kind)[arguments.preset], chosen(arguments, kind))
     if arguments.json not in (None, "-"):
         check_writable(Path(arguments.json))
     training = Run(config, Data.load(config, progress=True), directory=arguments.save, resume=arguments.resume)
@@ -62,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def summary(config: TrainConfig, epochs: list[Epoch]) -> str:
+def summary(config: AnyConfig, epochs: list[Epoch]) -> str:
     """Return the results table of a run, beside the paper's number."""
     where = {
         "itl": "emulated chip, in the loop",
@@ -71,9 +95,12 @@ def summary(config: TrainConfig, epochs: list[Epoch]) -> str:
         "ann": "ReLU ANN",
     }[config.mode]
     name = "validation" if config.validation else "test"
+    speech = isinstance(config, SpeechConfig)
+    hidden = f"{config.n_hidden} (recurrent)" if speech else f"{config.n_hidden}"
+    spikes = f"spikes/{_sample(config)}"
     lines = [
-        f"\n16×16 {config.task}, 256–{config.n_hidden}–10, {where}",
-        f"{'epoch':>5}  {'loss':>8}  {'train %':>8}  {name + ' %':>12}  {'spikes/image':>12}  {'s':>6}",
+        f"\n{_TASKS[config.task]}, {config.n_inputs}–{hidden}–{config.n_outputs}, {where}",
+        f"{'epoch':>5}  {'loss':>8}  {'train %':>8}  {name + ' %':>12}  {spikes:>12}  {'s':>6}",
     ]
     shown = epochs if len(epochs) <= 20 else [*epochs[:3], *epochs[-10:]]
     for e in shown:
@@ -86,6 +113,10 @@ def summary(config: TrainConfig, epochs: list[Epoch]) -> str:
         ours = 100 * epochs[-1].held_out_accuracy
         lines.append(f"paper, 100 epochs: {paper.test:.1f} ± {paper.test_spread:.1f} % test; here: {ours:.2f} %")
     return "\n".join(lines)
+
+
+def _sample(config: AnyConfig) -> str:
+    return "word" if isinstance(config, SpeechConfig) else "image"
 
 
 class _Interrupt:
@@ -110,7 +141,7 @@ class _Interrupt:
 class _Bar:
     """The progress bar: batches of the whole run, with the running figures behind it."""
 
-    def __init__(self, config: TrainConfig, training: Run, *, hidden: bool) -> None:
+    def __init__(self, config: AnyConfig, training: Run[Any], *, hidden: bool) -> None:
         per_epoch = -(-len(training.data.train) // config.batch_size)
         done = per_epoch * len(training.epochs)
         self._bar = tqdm(
@@ -118,7 +149,7 @@ class _Bar:
             desc=f"{config.task} {config.mode}", mininterval=0.2, dynamic_ncols=True,
         )  # fmt: skip
         self._bar.set_postfix_str("the first use compiles the kernels, some 20 s")
-        self._per_epoch, self._begun = per_epoch, False
+        self._per_epoch, self._begun, self._sample = per_epoch, False, _sample(config)
 
     def __enter__(self) -> _Bar:
         return self
@@ -138,5 +169,5 @@ class _Bar:
         """Show an epoch's figures behind the bar."""
         self._bar.set_postfix_str(
             f"epoch {epoch.epoch}: {100 * epoch.held_out_accuracy:.2f} %, "
-            f"{epoch.hidden_spikes_per_image:.0f} spikes/image"
+            f"{epoch.hidden_spikes_per_image:.0f} spikes/{self._sample}"
         )

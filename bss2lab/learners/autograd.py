@@ -13,11 +13,12 @@ from bss2lab.kernels import Traces, integrate
 from bss2lab.learners import adam
 from bss2lab.learners.base import BatchResult, Evaluation, Samples
 from bss2lab.learners.readout import evaluate_on_substrate
-from bss2lab.losses import Objective
-from bss2lab.network import chip_weights, initial_weights, traces_of
+from bss2lab.learners.start import starting_weights
+from bss2lab.losses import AnyObjective
+from bss2lab.network import chip_weights, traces_of
 from bss2lab.quantize import WEIGHT_CLAMP
-from bss2lab.settings import N_INPUT, N_OUTPUT, TrainConfig
-from bss2lab.types import Spikes, Substrate, Weights
+from bss2lab.settings import AnyConfig, SpeechConfig
+from bss2lab.types import AnyWeights, Spikes, Substrate
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int64
@@ -43,16 +44,23 @@ class AutogradLearner:
         config: the run.
         objective: what to minimise.
         chip: substrate in the loop (mode ``itl``) or under test (``transfer``); None: software alone.
+        start: weights to begin with; drawn from the run's seed if not given.
     """
 
-    def __init__(self, config: TrainConfig, objective: Objective, chip: Substrate | None) -> None:
+    def __init__(
+        self, config: AnyConfig, objective: AnyObjective, chip: Substrate | None, start: AnyWeights | None = None
+    ) -> None:
         self._config, self._objective, self._chip = config, objective, chip
         self._device = torch_device(config.device)
-        start = initial_weights(
-            N_INPUT, config.n_hidden, N_OUTPUT, tau_mem_us=config.tau_mem_us, dt_us=config.dt_us, seed=config.seed
-        )
-        self._weights = [torch.tensor(w, device=self._device, requires_grad=True) for w in start]
-        self._adam = torch.optim.Adam(self._weights, lr=config.learning_rate)
+        drawn: AnyWeights = start or starting_weights(config)
+        self._weights = {
+            f"w_{name}": torch.tensor(w, device=self._device, requires_grad=True) for name, w in drawn._asdict().items()
+        }
+        self._kind = type(drawn)
+        self._inner = [w for name, w in self._weights.items() if name != "w_output"]
+        fixed = isinstance(config, SpeechConfig) and config.recurrent == "fixed"
+        learned = [w for name, w in self._weights.items() if not (fixed and name == "w_recurrent")]
+        self._adam = torch.optim.Adam(learned, lr=config.learning_rate)
 
     def train_batch(
         self, samples: Samples, index: Int64[ndarray, "b"], *, learning_rate: float,
@@ -66,61 +74,58 @@ class AutogradLearner:
             recorded = self._record(self._chip, spikes, ~alive, noise_seed + int(index[0]))
         labels = torch.from_numpy(samples.labels[index]).to(self._device)
         mask = torch.from_numpy(alive.astype(np.float32)).to(self._device)
-        w_hidden, w_output = self._weights
-        traces = integrate(
-            w_hidden,
-            w_output,
-            spikes,
-            dt_us=self._config.dt_us,
-            model=self._config.model,
-            recorded=recorded,
-            alive=mask,
-        )
-        terms = self._objective.terms(traces, labels, w_hidden)
+        traces = self._integrate(spikes, recorded, mask)
+        terms = self._objective.terms(traces, labels, *self._inner)
         for group in self._adam.param_groups:
             group["lr"] = learning_rate
         self._adam.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         self._adam.step()
         with torch.no_grad():
-            w_hidden.clamp_(-WEIGHT_CLAMP, WEIGHT_CLAMP)
+            for w in self._inner:
+                w.clamp_(-WEIGHT_CLAMP, WEIGHT_CLAMP)
         n = len(index)
-        peak = traces.v_output.detach().amax(dim=1)
+        decisions = self._decide(traces.v_output.detach())
         return BatchResult(
-            n, int((peak.argmax(dim=1) == labels).sum()), float(traces.s_hidden.detach().sum()), 0,
+            n, int((decisions == labels).sum()), float(traces.s_hidden.detach().sum()), 0,
             {name: float(term.detach()) * n for name, term in terms.items()},
         )  # fmt: skip
 
     def evaluate(self, samples: Samples, *, noise_seed: int) -> Evaluation:
         """See ``Learner.evaluate``."""
         if self._chip is not None:
-            return evaluate_on_substrate(self._chip, self.weights(), samples, seed=noise_seed)
+            return evaluate_on_substrate(self._chip, self.weights(), samples, seed=noise_seed, vote=self._config.vote)
         decisions, total = [], 0.0
         with torch.no_grad():
             for start in range(0, len(samples), 500):
                 part = samples.spikes.select(np.arange(start, min(start + 500, len(samples))))
-                traces = integrate(
-                    self._weights[0], self._weights[1], part, dt_us=self._config.dt_us, model=self._config.model
-                )
-                decisions.append(traces.v_output.amax(dim=1).argmax(dim=1).cpu().numpy())
+                traces = self._integrate(part)
+                decisions.append(self._decide(traces.v_output).cpu().numpy())
                 total += float(traces.s_hidden.sum())
         return Evaluation.of(np.concatenate(decisions), samples.labels, total / len(samples))
 
-    def weights(self) -> Weights:
+    def weights(self) -> AnyWeights:
         """See ``Learner.weights``."""
-        return Weights(*(w.detach().cpu().numpy() for w in self._weights))
+        return self._kind(*(w.detach().cpu().numpy() for w in self._weights.values()))
 
     def state(self) -> dict[str, ndarray]:
         """See ``Learner.state``."""
-        return adam.state_of(self._named, self._adam)
+        return adam.state_of(self._weights, self._adam)
 
     def restore(self, state: dict[str, ndarray]) -> None:
         """See ``Learner.restore``."""
-        adam.restore(self._named, self._adam, state)
+        adam.restore(self._weights, self._adam, state)
 
-    @property
-    def _named(self) -> dict[str, Tensor]:
-        return dict(zip(("w_hidden", "w_output"), self._weights, strict=True))
+    def _integrate(self, spikes: Spikes, recorded: Traces | None = None, alive: Tensor | None = None) -> Traces:
+        cfg, w = self._config, self._weights
+        return integrate(
+            w["w_hidden"], w["w_output"], spikes, dt_us=cfg.dt_us, model=cfg.model,
+            recorded=recorded, alive=alive, w_recurrent=w.get("w_recurrent"),
+        )  # fmt: skip
+
+    def _decide(self, v_output: Tensor) -> Tensor:
+        vote = v_output.amax(dim=1) if self._config.vote == "peak" else v_output.sum(dim=1)
+        return vote.argmax(dim=1)
 
     def _record(self, substrate: Substrate, spikes: Spikes, silenced: Bool[ndarray, "n"], seed: int) -> Traces:
         held, scale = chip_weights(self.weights(), substrate)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from bss2lab.types import Spikes, Weights
+from bss2lab.types import AnyWeights, Spikes
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int16, Int64, UInt8
@@ -114,8 +114,8 @@ class Learner(Protocol):
         """Classify every sample, where the mode evaluates: on the chip, in the model, or by the ANN."""
         ...
 
-    def weights(self) -> Weights:
-        """Return the model's weights, [input, hidden] and [hidden, output]."""
+    def weights(self) -> AnyWeights:
+        """Return the model's weights, [input, hidden], [hidden, output] and, if recurrent, [hidden, hidden]."""
         ...
 
     def state(self) -> dict[str, ndarray]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
 from bss2lab.chip.limits import check_size
 from bss2lab.config import Source, quantity
+from bss2lab.errors import complain
 from bss2lab.settings.run import SHORT, RunConfig
+from bss2lab.types import Vote
 
 _PAPER, _ASSUMED = Source.PAPER, Source.ASSUMED
 
@@ -20,6 +22,8 @@ N_OUTPUT = 10
 
 class TrainConfig(RunConfig):
     """One run on images: what is learned, how, on which chip."""
+
+    vote: ClassVar[Vote] = "peak"
 
     task: Literal["mnist", "fashion"] = quantity("mnist", "data set", source=_PAPER)
     rho_b: float = quantity(
@@ -44,6 +48,19 @@ class TrainConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
+        if self.limit and self.validation >= self.limit:
+            want = f"validation below limit = {self.limit}"
+            raise ValueError(complain("validation", expected=want, got=self.validation, fix="hold out fewer images"))
         if self.on_chip:
             check_size(N_INPUT, self.n_hidden, N_OUTPUT)
         return self
+
+    @property
+    def n_inputs(self) -> int:
+        """Input units: pixels."""
+        return N_INPUT
+
+    @property
+    def n_outputs(self) -> int:
+        """Output neurons, one per class."""
+        return N_OUTPUT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -10,7 +10,7 @@ from bss2lab.chip.profile import PROFILES, load_profile
 from bss2lab.config import Config, Source, quantity
 from bss2lab.errors import complain
 from bss2lab.kernels import Model
-from bss2lab.types import Which
+from bss2lab.types import Vote, Which
 
 _CODE, _PAPER, _ASSUMED = Source.AUTHORS_CODE, Source.PAPER, Source.ASSUMED
 
@@ -19,7 +19,13 @@ SHORT = "tuned on a validation split for 15 epochs; authors' code: {}"
 
 
 class RunConfig(Config):
-    """The common part of a run's configuration. Frozen; ``replace()`` makes a changed copy."""
+    """The common part of a run's configuration. Frozen; ``replace()`` makes a changed copy.
+
+    A task's own configuration adds ``task`` and the sizes of its layers.
+    """
+
+    vote: ClassVar[Vote]
+    """What of an output's membrane decides: its peak, or its sum over time."""
 
     mode: Literal["itl", "software", "transfer", "ann"] = quantity(
         "itl",
@@ -117,9 +123,6 @@ class RunConfig(Config):
         if self.sigma_d and not self.on_chip:
             want = f"0 in mode {self.mode!r}, which has no chip"
             raise ValueError(complain("sigma_d", expected=want, got=self.sigma_d, fix="use mode 'itl' or 'transfer'"))
-        if self.limit and self.validation >= self.limit:
-            want = f"validation below limit = {self.limit}"
-            raise ValueError(complain("validation", expected=want, got=self.validation, fix="hold out fewer images"))
         if self.device != "cpu" and not self.device.startswith("cuda"):
             want = "'cpu', 'cuda' or 'cuda:N'"
             raise ValueError(complain("device", expected=want, got=repr(self.device), fix="leave it at 'cpu'"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -10,6 +10,7 @@ from bss2lab.chip.limits import check_size
 from bss2lab.config import Source, quantity, redeclared
 from bss2lab.errors import complain
 from bss2lab.settings.run import RunConfig
+from bss2lab.types import Vote
 
 _PAPER, _ASSUMED = Source.PAPER, Source.ASSUMED
 
@@ -18,6 +19,8 @@ _GUESS = "not published in the main text; a first guess, not tuned yet"
 
 class SpeechConfig(RunConfig):
     """One run on speech: 70 channels, a recurrent hidden layer, and an output for every class."""
+
+    vote: ClassVar[Vote] = "sum"
 
     task: Literal["speech", "shd"] = quantity(
         "speech", "data set: synthetic speech, or the Spiking Heidelberg Digits", source=_PAPER
@@ -31,6 +34,16 @@ class SpeechConfig(RunConfig):
     )
     loss_scale: float = redeclared(RunConfig, "loss_scale", 0.02, source=_ASSUMED, why=_GUESS)
     rho_w: float = redeclared(RunConfig, "rho_w", 0.1, source=_ASSUMED, why="as in the authors' code for images")
+
+    batch_size: int = redeclared(RunConfig, "batch_size", 100, source=_PAPER, help="utterances per weight update")
+    validation: int = redeclared(
+        RunConfig, "validation", 0, source=_ASSUMED, why="the test set is only ever reported",
+        help="training speakers held out and tested on instead of the test set (for tuning)",
+    )  # fmt: skip
+    limit: int = redeclared(
+        RunConfig, "limit", 0, source=_ASSUMED, why="for quick looks",
+        help="use only so many utterances for training and for testing, spread evenly over the files (0: all)",
+    )  # fmt: skip
 
     rho_r: float = quantity(
         1e-7, "rate penalty: squared excess of all hidden spikes", source=_ASSUMED, ge=0, le=1, why=_GUESS
@@ -57,3 +70,13 @@ class SpeechConfig(RunConfig):
         if self.on_chip:
             check_size(self.n_channels, self.n_hidden, self.n_classes, recurrent=True)
         return self
+
+    @property
+    def n_inputs(self) -> int:
+        """Input units: channels."""
+        return self.n_channels
+
+    @property
+    def n_outputs(self) -> int:
+        """Output neurons, one per class."""
+        return self.n_classes

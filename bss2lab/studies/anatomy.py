@@ -16,13 +16,14 @@ import numpy as np
 
 from bss2lab.chip import Chip
 from bss2lab.errors import DataError, InputError, complain
+from bss2lab.inputs import Data, encode
 from bss2lab.learners import Samples
 from bss2lab.results import to_json, versions
 from bss2lab.settings import TrainConfig
 from bss2lab.storage import write_atomically
 from bss2lab.studies import injection
 from bss2lab.studies.injection import Agreement, Gradient, Layers
-from bss2lab.train import Data, Run, encode
+from bss2lab.train import Run
 from bss2lab.types import Weights
 
 if TYPE_CHECKING:

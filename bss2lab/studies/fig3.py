@@ -13,11 +13,11 @@ from bss2lab import quantize
 from bss2lab.chip import Chip
 from bss2lab.datasets import vision
 from bss2lab.errors import InputError, complain
+from bss2lab.inputs import encode
 from bss2lab.kernels import integrate
 from bss2lab.network import chip_weights, traces_of
 from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
-from bss2lab.train import encode
 from bss2lab.types import Spikes, Weights
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from bss2lab.chip.power import Throughput
 from bss2lab.chip.spec import SPEC
 from bss2lab.config import Config, Source, quantity
 from bss2lab.datasets import vision
+from bss2lab.inputs import encode
 from bss2lab.network import chip_weights
 from bss2lab.presets import SWIFT
 from bss2lab.quantize import model_units_per_lsb
@@ -24,7 +25,7 @@ from bss2lab.studies.fig3_training import QUICK as QUICK_TRAINING
 from bss2lab.studies.fig3_training import TrainingConfig
 from bss2lab.studies.results import Mean
 from bss2lab.studies.training import Trained, images_of, train_all
-from bss2lab.train import chip_of, encode
+from bss2lab.train import chip_of
 from bss2lab.types import Spikes, Weights
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bss2lab.config import Config, Source, quantity
+from bss2lab.inputs import encode
 from bss2lab.network import chip_weights
 from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.fig3_training import QUICK as QUICK_TRAINING
 from bss2lab.studies.fig3_training import TrainingConfig
 from bss2lab.studies.training import Trained, images_of, train_all
-from bss2lab.train import chip_of, encode
+from bss2lab.train import chip_of
 from bss2lab.types import Spikes, Weights
 
 if TYPE_CHECKING:

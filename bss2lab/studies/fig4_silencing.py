@@ -12,13 +12,14 @@ from pydantic import field_validator, model_validator
 
 from bss2lab.config import Config, Source, quantity
 from bss2lab.errors import complain
+from bss2lab.inputs import encode
 from bss2lab.network import chip_weights
 from bss2lab.presets import DROPOUT, FULL, PRESETS
 from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.results import Mean
 from bss2lab.studies.training import Trained, images_of, train_all
-from bss2lab.train import chip_of, encode
+from bss2lab.train import chip_of
 from bss2lab.types import Weights
 
 if TYPE_CHECKING:

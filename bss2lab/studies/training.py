@@ -14,11 +14,12 @@ import safetensors
 import safetensors.numpy
 
 from bss2lab.errors import CheckpointError, DataError, complain
+from bss2lab.inputs import Data
 from bss2lab.results import Epoch, versions
 from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import N_INPUT, N_OUTPUT, TrainConfig
 from bss2lab.storage import write_atomically
-from bss2lab.train import Data, Run
+from bss2lab.train import Run
 from bss2lab.types import Weights
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def train_network(config: TrainConfig, inputs: Mapping[str, ndarray], scratch: P
         run = Run(alone, images_of(alone), directory=scratch)
     for _ in run.fit():
         pass
-    hidden, output = run.learner.weights()
-    return Record({"epochs": [asdict(epoch) for epoch in run.epochs]}, {"hidden": hidden, "output": output})
+    return Record({"epochs": [asdict(epoch) for epoch in run.epochs]}, run.learner.weights()._asdict())
 
 
 def trained(config: TrainConfig, record: Record) -> Trained:
