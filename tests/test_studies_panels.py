@@ -26,7 +26,8 @@ from bss2lab.studies import (
     tables,
 )  # fmt: skip
 from bss2lab.studies.catalogue import STUDIES, saved, study
-from bss2lab.studies.training import images_of, load_network, save_network, train_all
+from bss2lab.studies.networks import load_network, save_network
+from bss2lab.studies.training import data_of, train_all
 from bss2lab.train import chip_of
 from bss2lab.types import Spikes
 
@@ -44,7 +45,7 @@ def network(runner):
 
 @pytest.fixture(scope="module")
 def held_out():
-    return encode(images_of(golden.ITL).held_out, golden.ITL)
+    return encode(data_of(golden.ITL).held_out, golden.ITL)
 
 
 def last(accuracy, spikes=20.0, train=1.0):
@@ -127,7 +128,7 @@ def test_throughput_comes_from_the_emulated_time_of_the_whole_run(runner):
 
 
 def test_a_stream_shows_what_was_sent_and_what_came_back(network):
-    images = images_of(network.config).held_out.take(3)
+    images = data_of(network.config).held_out.take(3)
     chip = chip_of(network.config)
     shown = {
         reset: fig3_continuous.stream(network.config, network.weights, images, chip=chip, reset=reset)
@@ -332,7 +333,7 @@ def test_a_network_comes_back_from_its_file_and_nonsense_does_not(network, tmp_p
     content = path.read_bytes()
     for damaged in (b"", content[:100], content[:-5], b"nonsense" * 50):
         path.write_bytes(damaged)
-        with pytest.raises(DataError, match="bss2lab study fig3b --full --network"):
+        with pytest.raises(DataError, match="bss2lab study NAME --full --network"):
             load_network(path)
 
 

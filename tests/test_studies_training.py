@@ -12,7 +12,7 @@ from bss2lab.results import Epoch
 from bss2lab.runner import Runner, Store
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import training
-from bss2lab.studies.training import images_of, train_all, train_network, trained, training_job
+from bss2lab.studies.training import data_of, train_all, train_network, trained, training_job
 from bss2lab.train import Run
 
 MODES = ["itl", "software", "transfer", "ann"]
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_cannot_be_used_is_begun_anew(damage, tmp_path):
     if damage == "empty":
         (tmp_path / checkpoint.FILE).write_bytes(b"")
     else:
-        list(Run(small(mode="software", seed=5), images_of(config), directory=tmp_path).fit())
+        list(Run(small(mode="software", seed=5), data_of(config), directory=tmp_path).fit())
     one = trained(config, train_network(config, {}, tmp_path))
     assert_same(one, trained(config, train_network(config, {}, None)))
 
@@ -111,7 +111,7 @@ def test_images_are_loaded_once_for_runs_that_share_them(monkeypatch):
     monkeypatch.setattr(training.Data, "load", lambda config: (loaded.append(config.limit), load(config))[1])
     monkeypatch.setattr(training, "_LOADED", {})
     for config in (small(limit=150), small(limit=150, seed=1), small(limit=160), small(limit=160, n_hidden=3)):
-        images_of(config)
+        data_of(config)
     assert loaded == [150, 160]
 
 

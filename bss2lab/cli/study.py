@@ -15,7 +15,8 @@ from bss2lab.storage import check_writable, write_atomically
 from bss2lab.studies import anatomy as anatomy_study
 from bss2lab.studies import fig4, results
 from bss2lab.studies.catalogue import STUDIES, study
-from bss2lab.studies.training import save_network, train_all
+from bss2lab.studies.networks import save_network
+from bss2lab.studies.training import train_all
 
 _OTHERS = {
     "fig4a": "detuned neurons, measured (one chip)",

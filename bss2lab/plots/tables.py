@@ -103,7 +103,8 @@ def _draw_entry(axes: Axes, entry: Entry, y: float) -> None:
     axes.annotate(f"{entry.test}", (1.0, y), **_beside(data=True), color=colour)
     paper = entry.paper
     if paper is not None:
-        axes.plot([np.nan if paper.train is None else paper.train], [y + _PAPER], "^", color="black", markerfacecolor="white", alpha=_LIGHTER,
+        trained = np.nan if paper.train is None else paper.train
+        axes.plot([trained], [y + _PAPER], "^", color="black", markerfacecolor="white", alpha=_LIGHTER,
                   markersize=6, zorder=3, clip_on=False)  # fmt: skip
         axes.errorbar([paper.test], [y + _PAPER], xerr=paper.test_spread or None, fmt="o", color="black",
                       markerfacecolor="white", markersize=6, capsize=2.5, zorder=3, clip_on=False)  # fmt: skip

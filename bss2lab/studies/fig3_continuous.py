@@ -23,8 +23,9 @@ from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.fig3_training import QUICK as QUICK_TRAINING
 from bss2lab.studies.fig3_training import TrainingConfig
+from bss2lab.studies.networks import ImageNetwork
 from bss2lab.studies.results import Mean
-from bss2lab.studies.training import Trained, images_of, train_all
+from bss2lab.studies.training import data_of, train_all
 from bss2lab.train import chip_of
 from bss2lab.types import Spikes, Weights
 
@@ -134,7 +135,7 @@ def continuous(config: ContinuousConfig, run: Runner) -> Continuous:
     return Continuous(config, points, records[0].values["images"], records[0].values["emulated_us"])
 
 
-def _job(network: Trained, config: ContinuousConfig) -> Job:
+def _job(network: ImageNetwork, config: ContinuousConfig) -> Job:
     job = StreamedConfig(train=network.config, separation_us=config.separation_us, reset_after_us=config.reset_after_us)
     return Job("streams", f"seed {network.config.seed}", stream_test_set, job, network.weights._asdict())
 
@@ -142,7 +143,7 @@ def _job(network: Trained, config: ContinuousConfig) -> Job:
 def stream_test_set(config: StreamedConfig, inputs: Mapping[str, ndarray], scratch: Path | None) -> Record:
     """Classify the test images in uninterrupted runs, at every separation, with and without the reset."""
     train = config.train.replace(n_steps=READ_STEPS)
-    chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
+    chip, held_out = chip_of(train), encode(data_of(train).held_out, train)
     weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     program = chip.write(weights)
     points, emulated_us = [], 0.0

@@ -16,7 +16,8 @@ from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.fig3_training import QUICK as QUICK_TRAINING
 from bss2lab.studies.fig3_training import TrainingConfig
-from bss2lab.studies.training import Trained, images_of, train_all
+from bss2lab.studies.networks import ImageNetwork
+from bss2lab.studies.training import data_of, train_all
 from bss2lab.train import chip_of
 from bss2lab.types import Spikes, Weights
 
@@ -103,7 +104,7 @@ def latency(config: LatencyConfig, run: Runner) -> Latency:
     return Latency(config, tuple(records[0].values["until_us"]), rows)
 
 
-def _job(network: Trained, config: LatencyConfig) -> Job:
+def _job(network: ImageNetwork, config: LatencyConfig) -> Job:
     one = DecisionConfig(train=network.config, phases=config.phases, read_steps=config.read_steps)
     return Job("decisions", f"seed {network.config.seed}", decide_early, one, network.weights._asdict())
 
@@ -111,7 +112,7 @@ def _job(network: Trained, config: LatencyConfig) -> Job:
 def decide_early(config: DecisionConfig, inputs: Mapping[str, ndarray], scratch: Path | None) -> Record:
     """Classify the test images from the samples in [0, T], for every T at which a sample is taken."""
     train = config.train.replace(n_steps=config.read_steps)
-    chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
+    chip, held_out = chip_of(train), encode(data_of(train).held_out, train)
     weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     shift_us = chip.profile.cadc_period_us / config.phases
     found: dict[float, float] = {}

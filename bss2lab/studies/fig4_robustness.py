@@ -25,7 +25,7 @@ from bss2lab.presets import PRESETS
 from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.results import Mean
-from bss2lab.studies.training import images_of, train_all, trained, training_job
+from bss2lab.studies.training import data_of, train_all, trained, training_job
 from bss2lab.train import chip_of
 from bss2lab.types import Weights, Which
 
@@ -201,7 +201,7 @@ def transfer(config: TransferConfig, inputs: Mapping[str, ndarray], scratch: Pat
     chip = chip_of(config.train)
     if config.recalibrated and config.train.sigma_d:
         chip = chip.apply(chip.calibrate(seed=_NOISE_SEED))
-    weights, images = Weights(inputs["hidden"], inputs["output"]), images_of(config.train)
+    weights, images = Weights(inputs["hidden"], inputs["output"]), data_of(config.train)
     errors = {}
     for name, split in (("train_error", images.train), ("test_error", images.held_out)):
         found = evaluate_on_substrate(chip, weights, encode(split, config.train), seed=_NOISE_SEED)

@@ -17,8 +17,9 @@ from bss2lab.network import chip_weights
 from bss2lab.presets import DROPOUT, FULL, PRESETS
 from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import TrainConfig
+from bss2lab.studies.networks import ImageNetwork
 from bss2lab.studies.results import Mean
-from bss2lab.studies.training import Trained, images_of, train_all
+from bss2lab.studies.training import data_of, train_all
 from bss2lab.train import chip_of
 from bss2lab.types import Weights
 
@@ -138,7 +139,7 @@ def silencing(config: SilencingConfig, run: Runner) -> Silencing:
     return Silencing(config, tuple(points))
 
 
-def _job(network: Trained, config: SilencingConfig) -> Job:
+def _job(network: ImageNetwork, config: SilencingConfig) -> Job:
     job = SilencedConfig(train=network.config, fractions=config.fractions, draws=config.draws)
     name = f"dropout {network.config.dropout:g}, seed {network.config.seed}"
     return Job("silenced", name, silence, job, network.weights._asdict())
@@ -150,7 +151,7 @@ def silence(config: SilencedConfig, inputs: Mapping[str, ndarray], scratch: Path
     With one random order per draw, a larger fraction silences the neurons of the smaller one and more.
     """
     train = config.train
-    chip, held_out = chip_of(train), encode(images_of(train).held_out, train)
+    chip, held_out = chip_of(train), encode(data_of(train).held_out, train)
     weights, _ = chip_weights(Weights(inputs["hidden"], inputs["output"]), chip)
     program = chip.write(weights)
     errors = []
