@@ -62,6 +62,15 @@ SPEECH_PRESETS: dict[str, SpeechConfig] = {
     "augmented": SpeechConfig(sigma_u=10.0),
 }
 
+SPEECH_FULL: dict[str, SpeechConfig] = {
+    "BSS-2 (emulated)": SPEECH_PRESETS["default"],
+    "BSS-2 (emulated), augmentation": SPEECH_PRESETS["augmented"],
+    "BSS-2 (emulated), fixed recurrent weights": SPEECH_PRESETS["default"].replace(recurrent="fixed"),
+    "software": SPEECH_PRESETS["default"].replace(mode="software"),
+    "software, augmentation": SPEECH_PRESETS["augmented"].replace(mode="software"),
+}
+"""The runs behind the speech rows of table 1 and figure 5 at full length."""
+
 PRESETS: dict[str, TrainConfig] = {
     "default": TrainConfig(),
     "regularised": TrainConfig(**_REGULARISED, rho_b=0.015, rho_a=0.02),

@@ -16,13 +16,14 @@ from bss2lab.studies import anatomy as anatomy_study
 from bss2lab.studies import fig4, results
 from bss2lab.studies.catalogue import STUDIES, study
 from bss2lab.studies.networks import save_network
-from bss2lab.studies.training import train_all
 
 _OTHERS = {
     "fig4a": "detuned neurons, measured (one chip)",
     "anatomy": "injected gradients against full knowledge (one after the other, here)",
 }
 """Studies that are no batch of jobs."""
+
+_WITH_NETWORK = tuple(name for name, one in STUDIES.items() if one.network is not None)
 
 
 def add(commands: Any) -> None:
@@ -46,7 +47,9 @@ def add(commands: Any) -> None:
         help="keep the record of every run here; a study that was stopped goes on (default: the user's cache)",
     )  # fmt: skip
     p.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
-    p.add_argument("--network", type=Path, metavar="FILE", help="fig3b: write the first network here, weights and all")
+    p.add_argument(
+        "--network", type=Path, metavar="FILE", help="fig3b, fig5: write a trained network here, weights and all"
+    )
     p.set_defaults(run=run)
 
 
@@ -54,8 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the study and print its table."""
     if arguments.seeds is not None and arguments.seeds < 1:
         raise InputError(complain("--seeds", expected="at least 1", got=arguments.seeds, fix="leave it out"))
-    if arguments.network is not None and arguments.name != "fig3b":
-        raise InputError(complain("--network", expected="study fig3b", got=arguments.name, fix="leave it out"))
+    if arguments.network is not None and arguments.name not in _WITH_NETWORK:
+        want = f"study {' or '.join(_WITH_NETWORK)}"
+        raise InputError(complain("--network", expected=want, got=arguments.name, fix="leave it out"))
     for path in (arguments.json, arguments.network):
         if path is not None:
             check_writable(path)
@@ -79,8 +83,8 @@ def _study(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         runner = stack.enter_context(Runner(store, executor=executor, workers=arguments.workers, watch=bar))
         try:
             result = chosen.run(config, runner)
-            if arguments.network is not None:
-                save_network(arguments.network, train_all(config.runs()[:1], runner, "network")[0])
+            if arguments.network is not None and chosen.network is not None:
+                save_network(arguments.network, chosen.network(config, runner))
         except KeyboardInterrupt:
             print(f"\nstopped; finished runs are kept in {store}: the same command goes on", file=sys.stderr)
             raise

@@ -53,9 +53,17 @@ def paper() -> Iterator[None]:
         yield
 
 
-def badge(figure: Figure, *, emulated: bool, software: bool = False) -> None:
-    """Say on the figure itself where its data come from: the emulated chip, software, or some from each."""
+def badge(figure: Figure, *, emulated: bool, software: bool = False, data: str = "") -> None:
+    """Say on the figure itself where its data come from: the emulated chip, software, or some from each.
+
+    Args:
+        figure: the figure.
+        emulated: some come from the emulated chip.
+        software: some come from software as well.
+        data: what it was run on, where that is not what the paper used.
+    """
     text = ("emulated chip and software" if software else "emulated chip") if emulated else "software model"
+    text += f" · {data}" * bool(data)
     figure.text(
         1.0, 1.01, text, ha="right", va="bottom", fontsize=7, color="white",
         bbox={"boxstyle": "round,pad=0.3", "facecolor": REFERENCE, "edgecolor": "none"},

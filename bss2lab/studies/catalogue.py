@@ -18,10 +18,12 @@ from bss2lab.studies import (
     fig3_training,
     fig4_robustness,
     fig4_silencing,
+    fig5,
     results,
     table2,
     tables,
 )
+from bss2lab.studies.networks import Trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Study:
         run: configuration and runner in, frozen result out.
         table: the result as Markdown.
         result: the result's type.
+        network: configuration and runner in, one of its trained networks out, for whoever wants to go on with it.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Study:
     run: Callable[[Any, Runner], Any]
     table: Callable[[Any], str]
     result: type
+    network: Callable[[Any, Runner], Trained[Any, Any]] | None = None
 
     def configuration(self, *, full: bool, seeds: int | None = None) -> Any:
         """Return what to run.
@@ -61,6 +65,7 @@ STUDIES: dict[str, Study] = {
     "fig3b": Study(
         "training on the emulated chip: loss and accuracy over the epochs", fig3_training.QUICK,
         fig3_training.TrainingConfig(), fig3_training.training, fig3_training.table, fig3_training.Training,
+        fig3_training.network,
     ),
     "fig3c": Study(
         "accuracy against the read-out interval: time to decision", fig3_latency.QUICK,
@@ -83,6 +88,14 @@ STUDIES: dict[str, Study] = {
     "fig4c": Study(
         "errors with silenced hidden neurons, trained with and without dropout", fig4_silencing.QUICK,
         fig4_silencing.SilencingConfig(), fig4_silencing.silencing, fig4_silencing.table, fig4_silencing.Silencing,
+    ),
+    "fig5": Study(
+        "spoken words on the recurrent network: errors by word and by speaker (synthetic speech)", fig5.QUICK,
+        fig5.SpeechStudyConfig(), fig5.speech, fig5.table, fig5.Speech, fig5.network,
+    ),
+    "fig5-shd": Study(
+        "the same on the Spiking Heidelberg Digits, where the files are", fig5.QUICK.on("shd"),
+        fig5.SpeechStudyConfig().on("shd"), fig5.speech, fig5.table, fig5.Speech, fig5.network,
     ),
     "table1": Study(
         "MNIST and Fashion-MNIST: emulated chip, software, ReLU network", tables.QUICK,

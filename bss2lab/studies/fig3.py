@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from bss2lab import quantize
 from bss2lab.chip import Chip
 from bss2lab.datasets import vision
 from bss2lab.errors import InputError, complain
 from bss2lab.inputs import encode
-from bss2lab.kernels import integrate
-from bss2lab.network import chip_weights, traces_of
 from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
+from bss2lab.studies.observation import observe
 from bss2lab.types import Spikes, Weights
 
 if TYPE_CHECKING:
@@ -64,31 +61,17 @@ def snapshots(
         noise_seed: seed of the trial-to-trial noise.
     """
     samples = encode(images, config)
-    shape = images.prepare().shape
-    if chip is None:
-        w_hidden, w_output = (torch.from_numpy(np.ascontiguousarray(w)) for w in weights)
-        traces = integrate(w_hidden, w_output, samples.spikes, dt_us=config.dt_us, model=config.model)
-        hidden = _events(traces.s_hidden.numpy(), config)
-        limits, lag = None, 0.0
-    else:
-        held, scale = chip_weights(weights, chip)
-        recording = chip.run(held, samples.spikes, seed=noise_seed)
-        traces = traces_of(recording, scale)
-        hidden, lag = recording.hidden_spikes, chip.profile.readout_lag_us
-        unit = quantize.model_units_per_lsb(scale)
-        limits = (-chip.profile.leak_lsb * unit, (255 - chip.profile.leak_lsb) * unit)
-    readout = traces.v_output.numpy()
-    time_us = (config.dt_us * np.arange(1, config.n_steps + 1) + lag).astype(np.float32)
+    seen = observe(config, weights, samples, chip=chip, noise_seed=noise_seed)
     return Snapshots(
-        pixels=samples.pixels.reshape(shape),
+        pixels=samples.pixels.reshape(images.prepare().shape),
         labels=samples.labels,
-        decisions=readout.max(axis=1).argmax(axis=1),
-        input_spikes=samples.spikes,
-        hidden_spikes=hidden,
-        time_us=time_us,
-        readout=readout,
-        limits=limits,
-        emulated=chip is not None,
+        decisions=seen.decisions,
+        input_spikes=seen.input_spikes,
+        hidden_spikes=seen.hidden_spikes,
+        time_us=seen.time_us,
+        readout=seen.readout,
+        limits=seen.limits,
+        emulated=seen.emulated,
     )
 
 
@@ -146,13 +129,3 @@ def learning_curves(runs: Sequence[Sequence[Epoch]], *, emulated: bool) -> Learn
         test_accuracy=table("held_out_accuracy"),
         emulated=emulated,
     )
-
-
-def _events(fired: Float32[ndarray, "b t n"], config: TrainConfig) -> Spikes:
-    """Turn spikes on the model's grid into events at the ends of their steps."""
-    pairs = []
-    for sample in fired:
-        step, unit = np.nonzero(sample)
-        pairs.append(((step + 1) * config.dt_us, unit))
-    duration = config.duration_us + config.dt_us
-    return Spikes.from_events(pairs, n_units=fired.shape[2], duration_us=duration)

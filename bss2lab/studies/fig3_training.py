@@ -10,6 +10,7 @@ from bss2lab.results import Epoch
 from bss2lab.runner import Runner
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.fig3 import LearningCurves, learning_curves
+from bss2lab.studies.networks import ImageNetwork
 from bss2lab.studies.results import Mean
 from bss2lab.studies.training import train_all
 
@@ -64,6 +65,11 @@ def training(config: TrainingConfig, run: Runner) -> Training:
     """
     done = train_all(config.runs(), run, "figure 3B")
     return Training(config, tuple(one.epochs for one in done))
+
+
+def network(config: TrainingConfig, run: Runner) -> ImageNetwork:
+    """Return the first network of the study."""
+    return train_all(config.runs()[:1], run, "network")[0]
 
 
 def table(result: Training) -> str:

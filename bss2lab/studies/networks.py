@@ -63,9 +63,9 @@ def load_network(path: Path) -> Trained[Any, Any]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             body = json.loads((file.metadata() or {})["bss2lab"])
-            config = config_of(body["config"])
+            config: Any = config_of(body["config"])
             kind = RecurrentWeights if isinstance(config, SpeechConfig) else Weights
-            weights = kind(*(file.get_tensor(name) for name in kind._fields))
+            weights: Any = kind(*(file.get_tensor(name) for name in kind._fields))
         check_start(config, weights)
         return Trained(config, tuple(Epoch(**epoch) for epoch in body["epochs"]), weights)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
