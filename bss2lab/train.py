@@ -81,6 +81,18 @@ def chip_of(config: AnyConfig) -> Chip:
     return chip.decalibrate(config.sigma_d, config.detuned, seed=config.chip_seed) if config.sigma_d else chip
 
 
+def saved_learner(loaded: checkpoint.Loaded) -> Learner:
+    """Return the learner of a checkpoint, for whoever wants its weights and not its data.
+
+    Raises:
+        CheckpointError: if its arrays are not those of its configuration.
+    """
+    chip = loaded.chip() if loaded.config.on_chip else None
+    learner = make_learner(loaded.config, objective_of(loaded.config), chip)
+    _restore(learner, loaded)
+    return learner
+
+
 class Run(Generic[C]):
     """A training run in progress: its learner, its data, and where it stands.
 
@@ -209,10 +221,7 @@ class Run(Generic[C]):
             raise checkpoint.misfit(self.directory / checkpoint.FILE, reason)
 
     def _restore(self, loaded: checkpoint.Loaded) -> None:
-        try:
-            self.learner.restore(loaded.state)
-        except (KeyError, ValueError) as error:
-            raise checkpoint.misfit(loaded.path, error) from None
+        _restore(self.learner, loaded)
         position = loaded.position
         self.epochs = position.epochs[: self.config.epochs]
         self._batch, self._seconds, self._sums = position.batch, position.seconds, position.sums
@@ -230,6 +239,13 @@ def fit(config: AnyConfig, data: Data | None = None, *, objective: AnyObjective 
         InputError, DataError: if the configuration or the data cannot be used.
     """
     yield from Run(config, data, objective=objective).fit()
+
+
+def _restore(learner: Learner, loaded: checkpoint.Loaded) -> None:
+    try:
+        learner.restore(loaded.state)
+    except (KeyError, ValueError) as error:
+        raise checkpoint.misfit(loaded.path, error) from None
 
 
 def set_threads(threads: int) -> int:

@@ -366,3 +366,17 @@ def test_the_number_of_seeds_reaches_the_trainings_inside():
 def test_an_unknown_study_is_named_with_those_there_are():
     with pytest.raises(InputError, match="fig3b, fig3c"):
         study("fig9z")
+
+
+def test_tables_of_two_tasks_are_joined_and_unlike_ones_are_not():
+    def made(config):
+        return tables.Table(config, tuple(tables.Entry(row, (last(0.9),) * config.seeds) for row in config.rows))
+
+    whole = tables.joined(made(tables.MNIST), made(tables.FASHION))
+    assert whole.config == tables.TableConfig()
+    assert whole.entry("fashion", "ann").row.train.task == "fashion"
+    assert len(whole.entries) == len(whole.config.rows) == 9
+    with pytest.raises(InputError, match="one number of seeds, got 1 and 5"):
+        tables.joined(made(tables.MNIST), made(tables.QUICK_FASHION))
+    with pytest.raises(InputError, match="got no table"):
+        tables.joined()

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from spoken import speech_set
+from bursts import words
 
 from bss2lab import checkpoint, inputs
 from bss2lab.chip import Chip
@@ -31,17 +31,6 @@ def small(**changes) -> SpeechConfig:
         "n_hidden": 24, "n_classes": 3, "n_steps": 60, "epochs": 2, "batch_size": 20, "threads": 1, "loss_scale": 0.2,
         "learning_rate": 5e-3, **changes,
     })  # fmt: skip
-
-
-def words(n=90, seed=0, **changes):
-    """Words of three classes, each a burst in its own third of the channels, by three speakers."""
-    rng = np.random.default_rng(seed)
-    labels = [k % 3 for k in range(n)]
-    samples = []
-    for label in labels:
-        times = np.sort(rng.uniform(0, 0.19, 300)).astype(np.float32)
-        samples.append((times, np.clip(rng.normal(150 + 200 * label, 60, 300), 0, 699).astype(np.int16)))
-    return speech_set(samples, labels, [k // 3 % 3 for k in range(n)], **changes)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The command line: ``bss2lab train | chip | figure | study | bench | data | lab``."""
+"""The command line: ``bss2lab train | classify | chip | figure | study | bench | data | lab``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bss2lab.cli import bench, chip, data, figure, lab, study, train
+from bss2lab.cli import bench, chip, classify, data, figure, lab, study, train
 from bss2lab.errors import Bss2Error
 from bss2lab.version import __version__
 
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="bss2lab", description="An emulated BrainScaleS-2 chip that learns.")
     top.add_argument("--version", action="version", version=f"bss2lab {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (train, chip, figure, study, bench, data, lab):
+    for module in (train, classify, chip, figure, study, bench, data, lab):
         module.add(commands)
     return top
 

@@ -27,7 +27,8 @@ STUDIED = {
     "3e": ("fig3e", "draw_sparsity"),
     "4b": ("fig4b", "draw_robustness"),
     "4c": ("fig4c", "draw_silencing"),
-    "table1": ("table1", "draw_table1"),
+    "table1-mnist": ("table1-mnist", "draw_table1"),
+    "table1-fashion": ("table1-fashion", "draw_table1"),
     "ablation": ("ablation", "draw_ablation"),
 }
 """Panels drawn from a study's result: the study, and what draws it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bss2lab.config import Config, Source, quantity
+from bss2lab.errors import InputError, complain
 from bss2lab.presets import FULL, PRESETS, Published, published
 from bss2lab.results import Epoch
 from bss2lab.runner import Runner
@@ -50,19 +51,29 @@ class TableConfig(Config):
     seeds: int = quantity(5, "initial conditions, each on a chip of its own", source=Source.PAPER, ge=1, le=1000)
 
 
+def table1_of(task: str) -> TableConfig:
+    """Return the rows of table 1 that are about one data set."""
+    return TableConfig(rows=tuple(_row(*key) for key in FULL if key[0] == task))
+
+
 def ablation_rows(train: TrainConfig) -> tuple[Row, ...]:
     """Return a run on the full chip, and on the chip that is spared one non-ideality at a time."""
     return tuple(Row(name=name, train=train.replace(profile=profile)) for name, profile in ABLATIONS.items())
 
 
+MNIST, FASHION = table1_of("mnist"), table1_of("fashion")
 ABLATION = TableConfig(rows=ablation_rows(PRESETS["default"]))
-QUICK = TableConfig(
-    rows=tuple(
-        _row("mnist", mode, False).replace(train=FULL["mnist", mode, False].replace(epochs=2, limit=6_000))
+
+
+def _quick(task: str) -> TableConfig:
+    rows = (
+        _row(task, mode, False).replace(train=FULL[task, mode, False].replace(epochs=2, limit=6_000))
         for mode in _IMPLEMENTATIONS
-    ),
-    seeds=1,
-)
+    )
+    return TableConfig(rows=tuple(rows), seeds=1)
+
+
+QUICK_MNIST, QUICK_FASHION = _quick("mnist"), _quick("fashion")
 QUICK_ABLATION = TableConfig(
     rows=ablation_rows(PRESETS["default"].replace(epochs=2, limit=6_000, lr_decay=0.6)), seeds=1
 )
@@ -147,8 +158,22 @@ def train_table(config: TableConfig, run: Runner, label: str = "table") -> Table
 
 
 def table1(config: TableConfig, run: Runner) -> Table:
-    """Train table 1 of the paper: both image tasks, on the chip, in software, and as a ReLU network."""
+    """Train rows of table 1 of the paper: an image task on the chip, in software, and as a ReLU network."""
     return train_table(config, run, "table 1")
+
+
+def joined(*tables: Table) -> Table:
+    """Return tables of equally many seeds as one, rows below rows.
+
+    Raises:
+        InputError: if there is none, or they differ in their seeds.
+    """
+    seeds = {one.config.seeds for one in tables}
+    if len(seeds) != 1:
+        got = " and ".join(map(str, sorted(seeds))) or "no table"
+        raise InputError(complain("tables", expected="one number of seeds", got=got, fix="compute them alike"))
+    rows = tuple(row for one in tables for row in one.config.rows)
+    return Table(TableConfig(rows=rows, seeds=seeds.pop()), tuple(entry for one in tables for entry in one.entries))
 
 
 def ablation(config: TableConfig, run: Runner) -> Table:

@@ -1,0 +1,102 @@
+"""``bss2lab classify``: let a trained network hear a sound file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bss2lab import checkpoint
+from bss2lab.chip import Chip
+from bss2lab.datasets import catalogue
+from bss2lab.datasets.recorded import words_of
+from bss2lab.datasets.sound import read_sound
+from bss2lab.errors import InputError, complain
+from bss2lab.results import to_json, versions
+from bss2lab.settings import SpeechConfig
+from bss2lab.storage import check_writable, write_atomically
+from bss2lab.studies.listening import Heard, listen
+from bss2lab.studies.networks import load_network
+from bss2lab.train import chip_of, saved_learner
+from bss2lab.types import RecurrentWeights
+
+NETWORK = Path("data/results/fig5_network.safetensors")
+SHOWN = 3
+
+
+def add(commands: Any) -> None:
+    """Add the sub-command."""
+    p = commands.add_parser(
+        "classify", help="let a trained network hear a sound file",
+        description="A spoken digit, English or German, goes through the model of the inner ear to the network on the "
+                    "emulated chip (WAV, FLAC or OGG, any rate, at most 5 s; several channels are averaged; silence "
+                    "at both ends is cut).",
+    )  # fmt: skip
+    p.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a sound file, one word each")
+    which = p.add_mutually_exclusive_group()
+    which.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder of `bss2lab train speech --save DIR`")
+    which.add_argument("--network", type=Path, metavar="FILE",
+                       help=f"a network that a study wrote (default: {NETWORK})")  # fmt: skip
+    p.add_argument("--software", action="store_true", help="in the software model, whatever it was trained on")
+    p.add_argument("--keep-silence", action="store_true", help="do not cut silence from both ends")
+    p.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the noise of ear and chip (default 0)"
+    )
+    p.add_argument("--json", metavar="FILE", help="write the answers here (- for standard output)")
+    p.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what the network hears."""
+    if arguments.json not in (None, "-"):
+        check_writable(Path(arguments.json))
+    if not 0 <= arguments.seed < 2**62:
+        raise InputError(complain("--seed", expected="0 … 2⁶² − 1", got=arguments.seed, fix="leave it out"))
+    config, weights, chip = _network(arguments)
+    sounds = [read_sound(path) for path in arguments.files]
+    classes = catalogue.speech(config.task).classes[: config.n_classes]
+    words = words_of(sounds, classes, seed=arguments.seed, keep_silence=arguments.keep_silence)
+    answers = listen(config, weights, words, chip=chip, noise_seed=arguments.seed)
+    where = "software model" if chip is None else "emulated chip"
+    trained = catalogue.speech(config.task).title
+    record = {
+        "trained_on": trained, "run_on": where, "versions": versions(),
+        "answers": [{"file": str(f), **asdict(a)} for f, a in zip(arguments.files, answers, strict=True)],
+    }  # fmt: skip
+    if arguments.json == "-":
+        sys.stdout.write(to_json(record))
+        return 0
+    if arguments.json is not None:
+        write_atomically(Path(arguments.json), to_json(record).encode())
+    for path, answer in zip(arguments.files, answers, strict=True):
+        print(_line(path, answer))
+    print(f"({where}; the network was trained on {trained}: a voice unlike those may be misheard)")
+    return 0
+
+
+def _line(path: Path, answer: Heard) -> str:
+    ranked = ", ".join(f"{word} {100 * share:.0f} %" for word, share in answer.ranking[:SHOWN])
+    return (
+        f"{path}: “{answer.word}” ({ranked}); decided after {answer.decided_us:.0f} µs of chip time, "
+        f"{answer.input_spikes:,} input spikes, {answer.hidden_spikes:,} hidden ones"
+    )
+
+
+def _network(arguments: argparse.Namespace) -> tuple[SpeechConfig, RecurrentWeights, Chip | None]:
+    """Return the network's configuration, its weights, and the chip that it runs on."""
+    if arguments.checkpoint is not None:
+        loaded = checkpoint.load(arguments.checkpoint / checkpoint.FILE)
+        config, chip = loaded.config, loaded.chip()
+        source = arguments.checkpoint
+        weights: Any = saved_learner(loaded).weights()
+    else:
+        source = arguments.network or NETWORK
+        network = load_network(source)
+        config, weights = network.config, network.weights
+        chip = chip_of(config) if config.on_chip else None
+    if not isinstance(config, SpeechConfig):
+        fix = "train one with `bss2lab train speech --save DIR`"
+        raise InputError(complain(str(source), expected="a network for words", got=f"one for {config.task}", fix=fix))
+    return config, weights, None if arguments.software else chip
