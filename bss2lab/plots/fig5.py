@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bss2lab.plots import style
+from bss2lab.plots.scales import plain_ticks, round_numbers
 from bss2lab.studies.fig5 import Learned, Speech
 from bss2lab.studies.fig5_responses import Responses
 
@@ -79,6 +80,7 @@ def draw_speech_training(result: Speech, names: tuple[str, ...] | None = None) -
         panels[0].set(ylabel="loss", yscale="log", title="training loss")
         panels[1].set(ylabel="error (%)", title="training error", ylim=(0, None))
         panels[2].set(title="test error", ylim=(0, None))
+        plain_ticks(panels[0].yaxis, round_numbers(*panels[0].get_ylim()))
         top = max(axes.get_ylim()[1] for axes in panels[1:])
         for axes in panels[1:]:
             axes.set_ylim(0, min(100, top))

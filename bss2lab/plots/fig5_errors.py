@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from bss2lab.plots import style
@@ -46,9 +45,8 @@ def draw_confusion(result: Speech, name: str) -> style.PaperFigure:
         bars.barh(range(n), error, color=style.PALETTE[0], height=0.7)
         overall = 100 * (1 - np.trace(counts) / max(1.0, counts.sum()))
         bars.axvline(overall, color=style.REFERENCE, linestyle="--", linewidth=1)
-        bars.annotate(f"all: {overall:.1f} %", (overall, -0.8), xytext=(3, 0), textcoords="offset points", va="center",
-                      fontsize=7, color=style.REFERENCE)  # fmt: skip
-        bars.set(ylim=(n - 0.5, -1.2), yticks=[], xlabel="error (%)", xlim=(0, None))
+        bars.set_title(f"all: {overall:.1f} %", loc="left", color=style.REFERENCE)
+        bars.set(ylim=(n - 0.5, -0.5), yticks=[], xlabel="error (%)", xlim=(0, None))
         figure.colorbar(picture, ax=matrix, location="top", shrink=0.5, aspect=40, label="of each word, %")
         style.panel_letter(matrix, "C")
         badge_of(figure, result, one)
@@ -79,11 +77,13 @@ def draw_speakers(result: Speech, name: str) -> style.PaperFigure:
             colours = [_UNSEEN if speaker in result.unseen else _SEEN for speaker in speakers]
             axes.bar(speakers, mean, yerr=spread if len(errors) > 1 else None, color=colours, width=0.75, capsize=2,
                      error_kw={"linewidth": 0.9})  # fmt: skip
-            _overall(axes, 100 - result.accuracy(name, split).mean)
+            overall = 100 - result.accuracy(name, split).mean
+            axes.axhline(overall, color="black", linestyle="--", linewidth=1)
             words = sum(result.train_words) if split == "train" else int(np.sum(result.test_words))
             title = "training words" if split == "train" else "test words"
-            axes.set(xticks=range(n), xlim=(-0.6, n - 0.4), xlabel="speaker", title=f"{title} ({words:,})")
-        panels[0].set_ylabel("error (%)")
+            axes.set(xticks=range(n), xlim=(-0.6, n - 0.4), xlabel="speaker")
+            axes.set_title(f"{title} ({words:,}), all: {overall:.1f} %", loc="left")
+        panels[0].set(ylabel="error (%)", ylim=(0, None))
         handles = [Patch(color=_SEEN, label="in the training set"), Patch(color=_UNSEEN, label="in the test set alone")]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
         style.panel_letter(panels[0], "D")
@@ -126,12 +126,6 @@ def draw_speaker_words(result: Speech, name: str) -> style.PaperFigure:
         figure.colorbar(picture, ax=axes, label="error (%)", pad=0.01)
         badge_of(figure, result, one)
     return figure
-
-
-def _overall(axes: Axes, error: float) -> None:
-    axes.axhline(error, color="black", linestyle="--", linewidth=1)
-    axes.annotate(f"all: {error:.1f} %", (0.01, error), xycoords=("axes fraction", "data"), xytext=(0, 2),
-                  textcoords="offset points", fontsize=8)  # fmt: skip
 
 
 def _language_edges(n: int) -> list[float]:
