@@ -29,6 +29,9 @@ from bss2lab.datasets.catalogue import CATALOGUE, Archive, DataFile, Dataset, Un
 from bss2lab.errors import DataError, InputError, complain
 from bss2lab.storage import user_cache, write_atomically
 
+HOW_TO_MAKE = "it comes with the repository: `git checkout data/speech`, or `bss2lab data make speech`"
+"""What to do when a file of the synthetic speech is missing or damaged."""
+
 Where = Literal["data", "cache", "system", "—"]
 
 _ROOT = Path(__file__).resolve().parents[2]
