@@ -10,6 +10,7 @@ The spikes were made from the sounds before these were compressed: the sounds ar
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def make(
         said = synthetic.utterances(split, config)
         data = synthetic.generate(
             said, config, split=split, threads=threads, on_sound=keep,
-            on_utterance=lambda done, total: on_utterance(split, done, total),
+            on_utterance=functools.partial(on_utterance, split),
         )  # fmt: skip
         made.append((f"{split}.spk", data, np.array([one.repetition for one in said])))
     _write_sounds(folder, config, kept)
@@ -107,7 +108,9 @@ def sound_of(data: SpeechSet, i: int, *, folder: Path | str | None = None) -> So
         int(data.speakers[where]), int(data.labels[where]),
     )  # fmt: skip
     if not ours:
-        text = complain(data.name, expected=synthetic.TITLE, got="another data set", fix="pass what load('speech') gave")
+        text = complain(
+            data.name, expected=synthetic.TITLE, got="another data set", fix="pass what load('speech') gave"
+        )
         raise DataError(text)
     wanted = said[number]
     name, clips = f"speaker-{wanted.speaker:02}.ogg", table.get(f"speaker-{wanted.speaker:02}.ogg", {})

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 TICKS_PER_S = 2048
 """Default resolution: ticks per second."""
 
+SUFFIX = ".spk"
+"""How the names of such files end."""
+
 _MAGIC = b"BSS2SPK\x01"
 _SUM = 32  # bytes of a SHA-256
 _BLOCK = 256  # recordings
@@ -134,7 +137,7 @@ def read(path: Path | str, *, split: Split = "train") -> Pack:
         n, n_units, rate = (int(header[name]) for name in ("n", "n_units", "ticks_per_s"))
         sizes = [(int(a), int(b)) for a, b in header["blocks"]]
         classes = tuple(map(str, header["classes"]))
-        info = {str(name): np.array(values) for name, values in header["speaker_info"].items()}
+        info = {str(name): np.atleast_1d(np.array(values)) for name, values in header["speaker_info"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _bad(path, "a header with all its entries", f"{type(error).__name__} ({error})") from error
     if not (0 < n_units <= 2**15 and rate > 0 and len(sizes) == -(-n // _BLOCK) and n >= 0):
@@ -191,7 +194,7 @@ def _opened(path: Path) -> tuple[dict[str, Any], bytes]:
     length = int.from_bytes(body[len(_MAGIC) : begin], "little")
     try:
         header = json.loads(body[begin : begin + length])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad(path, "a header in JSON", str(error)) from error
     if not isinstance(header, dict):
         raise _bad(path, "a header with names", type(header).__name__)
@@ -215,7 +218,9 @@ def _content(data: SpeechSet, repetitions: ndarray, which: range, ticks_per_s: i
         count = np.bincount(units, minlength=data.n_units)
         if count.max(initial=0) > 65_535:
             got = f"{count.max():,}"
-            raise InputError(complain("spikes of a channel", expected="at most 65,535", got=got, fix="cut the recording"))
+            raise InputError(
+                complain("spikes of a channel", expected="at most 65,535", got=got, fix="cut the recording")
+            )
         counts.append(count)
         gaps.append(gap)
     chosen = slice(which.start, which.stop)

@@ -98,7 +98,9 @@ def compare(ours: SpikeStatistics, reference: SpikeStatistics) -> Agreement:
     """
     if len(ours.channels) != len(reference.channels):
         got = f"{len(ours.channels)} and {len(reference.channels)}"
-        raise InputError(complain("channels", expected="the same number in both", got=got, fix="compare like with like"))
+        raise InputError(
+            complain("channels", expected="the same number in both", got=got, fix="compare like with like")
+        )
     kernel = np.ones(_SMOOTH) / _SMOOTH
     smooth = [np.convolve(s.channels, kernel, mode="same") for s in (ours, reference)]
     rates = ours.rate_per_s, reference.rate_per_s

@@ -36,6 +36,7 @@ Part = Literal["train", "test"]
 
 _UTTERANCE, _ROOM, _ORDER, _TESTED = range(4)  # what random numbers are for
 _MOST_REPETITIONS = 1000
+_ONCE_MORE = _MOST_REPETITIONS - 1  # repetition that is kept for the test set, however large the training set is
 _TUNED = "set so that spikes, durations, channels and rates over time are about those of twelve samples of SHD"
 _SPREAD = "not measured; set so that unseen speakers are harder than seen ones, and neither is trivial"
 
@@ -111,7 +112,7 @@ class Utterance:
     Attributes:
         speaker: number of the speaker, 0 … 11.
         label: the word: English digits 0 … 9, then German ones.
-        repetition: how often this speaker has said it before.
+        repetition: how often this speaker has said it before; 999: once more, for the test set.
     """
 
     speaker: int
@@ -139,7 +140,7 @@ def utterances(split: Part, config: SyntheticSpeechConfig | None = None) -> list
             said += [Utterance(speaker, w, r) for w in range(len(WORDS)) for r in range(config.repetitions)]
         elif split == "test":
             words = _draw(config.seed, _TESTED, speaker).permutation(len(WORDS))[: config.tested_words]
-            said += [Utterance(speaker, int(w), config.repetitions) for w in sorted(words)]
+            said += [Utterance(speaker, int(w), _ONCE_MORE) for w in sorted(words)]
     order = _draw(config.seed, _ORDER, int(split == "test")).permutation(len(said))
     return [said[i] for i in order]
 
