@@ -85,7 +85,7 @@ def test_every_number_says_that_it_is_assumed_and_why():
     rows = SyntheticSpeechConfig.provenance()
     assert set(rows) == set(SyntheticSpeechConfig.model_fields)
     assert all(row["source"] == Source.ASSUMED and row["why"] for row in rows.values())
-    assert WORDS == catalogue.SHD.classes
+    assert catalogue.SHD.classes == WORDS
 
 
 # --- how it sounds ------------------------------------------------------------------------------------------------

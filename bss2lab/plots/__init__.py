@@ -38,6 +38,7 @@ __all__ = [
     "draw_continuous", "draw_converters", "draw_detuning", "draw_estimates", "draw_fits", "draw_floor_plan",
     "draw_graph", "draw_latency", "draw_learning_curves", "draw_loop", "draw_membranes", "draw_mismatch",
     "draw_network_on_chip", "draw_rates", "draw_reach", "draw_recording", "draw_responses", "draw_robustness",
-    "draw_search", "draw_side_by_side", "draw_silencing", "draw_snapshots", "draw_sparsity", "draw_speech_statistics", "draw_spiking",
-    "draw_spreads", "draw_stream", "draw_summation", "draw_table1", "draw_transfer", "draw_without_input",
+    "draw_search", "draw_side_by_side", "draw_silencing", "draw_snapshots", "draw_sparsity",
+    "draw_speech_statistics", "draw_spiking", "draw_spreads", "draw_stream", "draw_summation", "draw_table1",
+    "draw_transfer", "draw_without_input",
 ]  # fmt: skip
