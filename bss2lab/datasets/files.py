@@ -48,7 +48,7 @@ _PARTIAL = ".partial-"
 _PARTIAL_LIFETIME_S = 3600.0
 _TIMEOUT_S = 30.0
 
-_File = TypeVar("_File", DataFile, UnpackedFile, PackedFile)
+_File = TypeVar("_File", bound=AnyFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +328,7 @@ def _download(dataset: Dataset, file: AnyFile, progress: bool) -> Path:
     raise DataError(complain(f"{dataset.name}/{file.name}", expected=want, got="; ".join(failures), fix=fix))
 
 
-def _offer_text(file: AnyFile) -> str:
+def _offer_text(file: DataFile | UnpackedFile) -> str:
     if isinstance(file, DataFile):
         return f"{file.download_bytes:,} bytes with SHA-256 {file.download_sha256} from a mirror"
     return " or ".join(f"{archive.name} with MD5 {archive.md5}" for archive in file.archives) + " from a mirror"

@@ -160,11 +160,11 @@ def read(path: Path | str, *, split: Split = "train") -> Pack:
     times /= np.float32(rate)
     stop = np.cumsum(counts, dtype=np.int64)
     start = stop - counts
-    arrays = [times, units, start, stop, *(a.astype(np.int64) for a in (labels, speakers)), np.arange(n)]
-    repetitions = repetitions.astype(np.int64)
-    for array in (*arrays, repetitions):
+    labels, speakers, repetitions = (a.astype(np.int64) for a in (labels, speakers, repetitions))
+    index = np.arange(n)
+    for array in (times, units, start, stop, labels, speakers, repetitions, index):
         array.flags.writeable = False
-    data = SpeechSet(*arrays, classes, n_units, split, str(path), info)
+    data = SpeechSet(times, units, start, stop, labels, speakers, index, classes, n_units, split, str(path), info)
     return Pack(data, repetitions, content_sha256, header.get("about", {}))
 
 

@@ -108,9 +108,9 @@ def compare(ours: SpikeStatistics, reference: SpikeStatistics) -> Agreement:
         spikes_ks=_distance(ours.n_spikes, reference.n_spikes),
         duration_ks=_distance(ours.durations_s, reference.durations_s),
         channel_overlap=_overlap(*smooth),
-        channel_correlation=float(np.corrcoef(*smooth)[0, 1]),
+        channel_correlation=float(np.corrcoef(smooth[0], smooth[1])[0, 1]),
         time_overlap=_overlap(*rates),
-        time_correlation=float(np.corrcoef(*rates)[0, 1]),
+        time_correlation=float(np.corrcoef(rates[0], rates[1])[0, 1]),
     )
 
 
