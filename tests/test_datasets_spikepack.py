@@ -13,7 +13,6 @@ from spoken import made_up, speech_set
 from bss2lab.datasets import spikepack
 from bss2lab.errors import DataError, InputError
 
-
 QUICK = [phase for phase in hypothesis.Phase if phase != hypothesis.Phase.shrink]  # what fails is small as it is
 
 
