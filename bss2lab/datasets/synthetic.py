@@ -64,16 +64,16 @@ class SyntheticSpeechConfig(Config):
         le=len(WORDS),
     )
     pitch_sd: float = quantity(
-        6.0, "spread of the pitch, on espeak-ng's scale 0 … 99", source=Source.ASSUMED, why=_SPREAD, ge=0, le=30
+        4.0, "spread of the pitch, on espeak-ng's scale 0 … 99", source=Source.ASSUMED, why=_SPREAD, ge=0, le=30
     )
     rate_sd: float = quantity(
-        0.1, "spread of the logarithm of the speaking rate", source=Source.ASSUMED, why=_SPREAD, ge=0, le=0.5
+        0.05, "spread of the logarithm of the speaking rate", source=Source.ASSUMED, why=_SPREAD, ge=0, le=0.5
     )
     tract_sd: float = quantity(
-        0.02, "spread of the logarithm of the factor on all formants", source=Source.ASSUMED, why=_SPREAD, ge=0, le=0.2
+        0.01, "spread of the logarithm of the factor on all formants", source=Source.ASSUMED, why=_SPREAD, ge=0, le=0.2
     )
     stretch_sd: float = quantity(
-        0.18,
+        0.08,
         "spread of the logarithm of the duration of a word's parts",
         source=Source.ASSUMED,
         why=_SPREAD,
@@ -81,16 +81,16 @@ class SyntheticSpeechConfig(Config):
         le=0.5,
     )
     colour_db: float = quantity(
-        2.0, "spread of the gain, octave by octave", unit="dB", source=Source.ASSUMED, why=_SPREAD, ge=0, le=12
+        1.0, "spread of the gain, octave by octave", unit="dB", source=Source.ASSUMED, why=_SPREAD, ge=0, le=12
     )
     room_db: float = quantity(
         16.0, "level of the reverberation, below the voice", unit="dB", source=Source.ASSUMED, why=_TUNED, ge=0, le=60
     )
     noise_db: float = quantity(
-        32.0, "mean level of the noise, below the voice", unit="dB", source=Source.ASSUMED, why=_TUNED, ge=10, le=90
+        35.0, "mean level of the noise, below the voice", unit="dB", source=Source.ASSUMED, why=_TUNED, ge=10, le=90
     )
     lead_ms: float = quantity(
-        40.0, "mean silence before the word", unit="ms", source=Source.ASSUMED, why=_TUNED, gt=0, le=200
+        25.0, "mean silence before the word", unit="ms", source=Source.ASSUMED, why=_TUNED, gt=0, le=200
     )
     trail_ms: float = quantity(
         110.0, "mean silence behind the word", unit="ms", source=Source.ASSUMED, why=_TUNED, gt=0, le=200
