@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import golden_speech
 import numpy as np
 import pytest
 
@@ -203,9 +204,10 @@ def test_the_files_say_what_they_are():
         assert pack.about["origin"].startswith("espeak-ng ")
         assert SyntheticSpeechConfig(**pack.about["config"]) == SyntheticSpeechConfig()
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for file in catalogue.SPEECH.files:
-        assert file.content_sha256 in readme
-    assert "synthetic" in readme.lower()
+    both = {split: spikepack.read(FOLDER / f"{split}.spk", split=split) for split in ("train", "test")}
+    assert readme == golden_speech.readme(both)
+    text = golden_speech.CATALOGUE.read_text(encoding="utf-8")
+    assert golden_speech.pinned(text, both) == text
 
 
 def test_the_folder_is_small():
@@ -284,7 +286,9 @@ def test_a_changed_file_is_refused(tmp_path, monkeypatch):
     shutil.copyfile(FOLDER / "train.spk", tmp_path / "speech" / "test.spk")
     with pytest.raises(DataError, match="another set of recordings; it comes with the repository"):
         speech.load("speech", "test")
-    assert len(speech.load("speech", "test", path=tmp_path / "speech" / "test.spk")) == 2000
+    assert (
+        len(speech.load("speech", "test", path=tmp_path / "speech" / "test.spk")) == catalogue.SPEECH.n_samples["train"]
+    )
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

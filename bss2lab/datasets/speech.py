@@ -103,8 +103,7 @@ def load(
 
     Args:
         name: ``"speech"`` (synthetic speech, which comes with the repository) or ``"shd"``.
-        split: ``"train"`` (ten speakers; 2,000 recordings of synthetic speech, 8,156 of SHD) or ``"test"`` (two more
-            speakers; 500, 2,264).
+        split: ``"train"`` (ten speakers; 8,156 recordings of SHD) or ``"test"`` (these and two more; 2,264).
         path: read this file instead, whatever its checksum: anything in SHD's published layout, or a ``….spk``.
         progress: show a progress bar if there is something to download.
 
