@@ -292,8 +292,12 @@ SPEECH = SpeechDataset(
     name="speech",
     title="synthetic speech (spoken digits of emulated speakers)",
     files=(
-        PackedFile("train.spk", content_sha256="0" * 64, size_mb=14.0),
-        PackedFile("test.spk", content_sha256="0" * 64, size_mb=3.5),
+        PackedFile(
+            "train.spk", content_sha256="0000000000000000000000000000000000000000000000000000000000000000", size_mb=14.0
+        ),
+        PackedFile(
+            "test.spk", content_sha256="0000000000000000000000000000000000000000000000000000000000000000", size_mb=3.5
+        ),
     ),
     mirrors=(),
     system=None,

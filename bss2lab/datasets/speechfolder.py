@@ -167,14 +167,17 @@ def _write_sounds(folder: Path, config: SyntheticSpeechConfig, kept: dict[int, l
             places[f"{said.label}/{said.repetition}"] = [first, len(sound.samples)]
             parts += [sound.samples, gap]
             first += len(sound.samples) + len(gap)
-        packed = io.BytesIO()
-        soundfile.write(packed, np.concatenate(parts), rate, format="OGG", subtype="VORBIS", **_QUALITY)
+        whole, packed = np.concatenate(parts), io.BytesIO()
+        with soundfile.SoundFile(packed, "w", rate, 1, format="OGG", subtype="VORBIS", **_QUALITY) as file:
+            for begin in range(0, len(whole), _PIECE):  # (libsndfile's coder overruns its stack on long pieces)
+                file.write(whole[begin : begin + _PIECE])
         write_atomically(folder / "sounds" / name, packed.getvalue())
         table[name] = places
     index: dict[str, Any] = {"title": synthetic.TITLE, "config": config.identity(), "sounds": table}
     write_atomically(folder / _INDEX, (json.dumps(index, separators=(",", ":")) + "\n").encode())
 
 
+_PIECE = 4096  # samples
 _QUALITY = {"compression_level": 0.9}
 
 
