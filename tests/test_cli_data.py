@@ -134,7 +134,10 @@ def test_an_unknown_data_set_is_refused_with_those_there_are(verb, capsys):
     assert main(["data", verb, "nonsense"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "bss2lab: data set: expected 'mnist' or 'fashion' or 'shd', got 'nonsense'; choose one of them\n"
+    assert (
+        err
+        == "bss2lab: data set: expected 'mnist' or 'fashion' or 'speech' or 'shd', got 'nonsense'; choose one of them\n"
+    )
 
 
 def test_a_data_folder_that_is_not_there_is_refused(monkeypatch, tmp_path, capsys):

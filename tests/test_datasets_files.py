@@ -98,7 +98,7 @@ def test_a_data_folder_that_is_not_there_is_an_error(tiny, monkeypatch):
 @pytest.mark.parametrize("verb", [files.locate, files.fetch, files.verify])
 def test_unknown_names_are_refused_with_the_known_ones(verb):
     with pytest.raises(
-        InputError, match="expected 'mnist' or 'fashion' or 'shd', got 'fasion'; did you mean 'fashion'"
+        InputError, match="expected 'mnist' or 'fashion' or 'speech' or 'shd', got 'fasion'; did you mean 'fashion'"
     ):
         verb("fasion")
     with pytest.raises(InputError, match="got 'xyz'; choose one of them"):
@@ -114,7 +114,7 @@ def test_listing_covers_the_catalogue(tiny):
     put(tiny / "cache" / "tiny")
     (tiny / "cache" / "tiny" / "b.gz").unlink()
     records = {(r.dataset, r.file): r for r in files.listing()}
-    assert {dataset for dataset, _ in records} == {"mnist", "fashion", "shd", "tiny"}
+    assert {dataset for dataset, _ in records} == {"mnist", "fashion", "speech", "shd", "tiny"}
     missing = records["tiny", "b.gz"]
     assert (missing.status, missing.where, missing.path) == ("missing", "—", None)
     assert "bss2lab data fetch tiny" in missing.detail

@@ -223,7 +223,7 @@ def test_a_file_of_the_data_set_with_too_few_recordings_is_refused(monkeypatch):
 
 
 def test_unknown_names_and_splits_are_refused():
-    with pytest.raises(InputError, match="data set: expected 'shd', got 'mnist'"):
+    with pytest.raises(InputError, match="data set: expected 'speech' or 'shd', got 'mnist'"):
         speech.load("mnist")
     with pytest.raises(InputError, match="split: expected 'train' or 'test', got 'dev'"):
         speech.load("shd", "dev")

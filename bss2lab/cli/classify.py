@@ -41,9 +41,7 @@ def add(commands: Any) -> None:
                        help=f"a network that a study wrote (default: {NETWORK})")  # fmt: skip
     p.add_argument("--software", action="store_true", help="in the software model, whatever it was trained on")
     p.add_argument("--keep-silence", action="store_true", help="do not cut silence from both ends")
-    p.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the noise of ear and chip (default 0)"
-    )
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise of ear and chip (default 0)")
     p.add_argument("--json", metavar="FILE", help="write the answers here (- for standard output)")
     p.set_defaults(run=run)
 

@@ -2,7 +2,7 @@
 
 Every file is pinned twice: its *content* as it is read, and the *download*, since the container around the
 same content differs between mirrors and distributions. Nothing but the pinned download is accepted from a
-mirror.
+mirror. What comes with the repository and can be made anew has no mirror; its content is pinned all the same.
 """
 
 from __future__ import annotations
@@ -77,6 +77,24 @@ class UnpackedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedFile:
+    """One file of spikes (``spikepack``) that comes with the repository, and is on no mirror.
+
+    Attributes:
+        name: file name, ``….spk``.
+        content_sha256: SHA-256 of its content, however it is compressed.
+        size_mb: approximate size in MB, for people.
+    """
+
+    name: str
+    content_sha256: str
+    size_mb: float
+
+
+AnyFile = DataFile | UnpackedFile | PackedFile
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """One data set.
 
@@ -93,7 +111,7 @@ class Dataset:
 
     name: str
     title: str
-    files: tuple[DataFile | UnpackedFile, ...]
+    files: tuple[AnyFile, ...]
     mirrors: tuple[str, ...]
     system: Path | None
     classes: tuple[str, ...]
@@ -117,7 +135,7 @@ class ImageDataset(Dataset):
 
 @dataclass(frozen=True, slots=True)
 class SpeechDataset(Dataset):
-    """Spoken words as spikes; files ``….h5``, one per split.
+    """Spoken words as spikes; files ``….h5`` or ``….spk``, one per split.
 
     Attributes:
         splits: file of each split.
@@ -270,7 +288,28 @@ SHD = SpeechDataset(
     n_units=700,
 )
 
-CATALOGUE: dict[str, Dataset] = {entry.name: entry for entry in (MNIST, FASHION, SHD)}
+SPEECH = SpeechDataset(
+    name="speech",
+    title="synthetic speech (spoken digits of emulated speakers)",
+    files=(
+        PackedFile(
+            "train.spk", content_sha256="0000000000000000000000000000000000000000000000000000000000000000", size_mb=14.0
+        ),
+        PackedFile(
+            "test.spk", content_sha256="0000000000000000000000000000000000000000000000000000000000000000", size_mb=3.5
+        ),
+    ),
+    mirrors=(),
+    system=None,
+    classes=SHD.classes,
+    licence="MIT",
+    source="bss2lab: espeak-ng's voices through the cochlea of the Spiking Heidelberg Digits; not recordings of people",
+    splits={"train": "train.spk", "test": "test.spk"},
+    n_samples={"train": 2000, "test": 500},
+    n_units=700,
+)
+
+CATALOGUE: dict[str, Dataset] = {entry.name: entry for entry in (MNIST, FASHION, SPEECH, SHD)}
 
 
 def entry(name: str) -> Dataset:

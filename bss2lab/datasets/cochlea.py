@@ -102,23 +102,26 @@ def spikes_of_all(
     config: CochleaConfig | None = None,
     *,
     seed: int,
+    numbers: Sequence[int] | None = None,
     threads: int = 0,
     on_sound: Callable[[int, int], None] = lambda done, total: None,
 ) -> Spikes:
     """Turn many sounds into one batch of spikes, on all cores.
 
-    Sample ``i`` holds the spikes of ``spikes_of(recordings[i], config, seed=seed, sample=i)``, whatever the number
-    of threads; the batch is as long as its longest sound.
+    Sample ``i`` holds the spikes of ``spikes_of(recordings[i], config, seed=seed, sample=numbers[i])``, whatever the
+    number of threads; the batch is as long as its longest sound.
 
     Args:
         recordings: the sounds.
         config: parameters; None: the defaults, which come closest to the Spiking Heidelberg Digits.
         seed: seed of the transmitter's randomness.
+        numbers: number of each sound: another one, other random numbers; None: its place in the batch.
         threads: sounds that are computed at once; 0: one per core.
         on_sound: called after each sound with (sounds done, sounds in all), always from the calling thread.
 
     Raises:
-        InputError: if there is no sound, or the seed or the number of threads is out of range.
+        InputError: if there is no sound, there is not one number for each, or the seed or the number of threads is
+            out of range.
     """
     config = config or CochleaConfig()
     if not len(recordings):
@@ -126,7 +129,10 @@ def spikes_of_all(
     if threads < 0:
         raise InputError(complain("threads", expected="0 (one per core) or more", got=threads, fix="pass 0"))
     recordings = [r.at(config.sample_rate_hz) for r in recordings]
-    seeds = [_seed(seed, i) for i in range(len(recordings))]
+    seeds = [_seed(seed, i) for i in (range(len(recordings)) if numbers is None else numbers)]
+    if len(seeds) != len(recordings):
+        want = f"{len(recordings)}, one per sound"
+        raise InputError(complain("numbers", expected=want, got=len(seeds), fix="leave them out"))
     # Sounds of one padded length follow each other: the response to its frequencies is computed once.
     lengths = np.array([_padded(len(r.samples)) for r in recordings])
     found: dict[int, tuple[ndarray, ndarray]] = {}

@@ -58,10 +58,7 @@ def speak(
     _check_range("pitch", pitch, 0, 99)
     _check_range("rate_wpm", rate_wpm, 80, 450)
     _check_range("amplitude", amplitude, 0, 200)
-    program = shutil.which(PROGRAM)
-    if program is None:
-        fix = "apt install espeak-ng, or brew install espeak-ng"
-        raise DataError(complain(PROGRAM, expected="the program installed", got="no such program", fix=fix))
+    program = _program()
     voice = language if variant is None else f"{language}+{variant}"
     with tempfile.TemporaryDirectory(prefix="bss2lab-speech-") as folder:
         path = Path(folder) / "speech.wav"
@@ -71,6 +68,30 @@ def speak(
             raise DataError(complain(PROGRAM, expected="a sound", got="none", fix=f"try {PROGRAM} {text!r}"))
         sound = read_sound(path)
     return Sound(sound.samples, sound.sample_rate_hz, f"{text!r} ({voice})")
+
+
+def version() -> str:
+    """Return name and version of the program, ``"espeak-ng 1.51"``.
+
+    Raises:
+        DataError: if it is missing, or fails.
+    """
+    command = [_program(), "--version"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=True, timeout=_TIMEOUT_S)
+    except (OSError, subprocess.SubprocessError) as error:
+        text = complain(PROGRAM, expected="it to run", got=str(error), fix="try the program by hand")
+        raise DataError(text) from error
+    found = re.search(r"\d+(\.\d+)+\S*", done.stdout.decode(errors="replace"))
+    return f"{PROGRAM} {found[0] if found else 'of unknown version'}"
+
+
+def _program() -> str:
+    program = shutil.which(PROGRAM)
+    if program is None:
+        fix = "apt install espeak-ng, or brew install espeak-ng"
+        raise DataError(complain(PROGRAM, expected="the program installed", got="no such program", fix=fix))
+    return program
 
 
 def _check_range(name: str, value: Any, low: int, high: int) -> None:

@@ -8,7 +8,7 @@ Places, in the order in which they are searched (each holds a folder per data se
 4. the folder of the Linux distribution's package, where there is one.
 
 The first file found is the file: if it is damaged that is an error, never a reason to look further. What is
-found nowhere is downloaded into the cache. No place but the mirrors needs a network.
+found nowhere is downloaded into the cache, if it is on a mirror. No place but the mirrors needs a network.
 """
 
 from __future__ import annotations
@@ -25,9 +25,21 @@ from typing import Literal, TypeVar
 import pooch
 
 from bss2lab.datasets import packing
-from bss2lab.datasets.catalogue import CATALOGUE, Archive, DataFile, Dataset, UnpackedFile, entry
+from bss2lab.datasets.catalogue import (
+    CATALOGUE,
+    AnyFile,
+    Archive,
+    DataFile,
+    Dataset,
+    PackedFile,
+    UnpackedFile,
+    entry,
+)
 from bss2lab.errors import DataError, InputError, complain
 from bss2lab.storage import user_cache, write_atomically
+
+HOW_TO_MAKE = "it comes with the repository: `git checkout data/speech`, or `bss2lab data make speech`"
+"""What to do when a file of the synthetic speech is missing or damaged."""
 
 Where = Literal["data", "cache", "system", "—"]
 
@@ -36,7 +48,7 @@ _PARTIAL = ".partial-"
 _PARTIAL_LIFETIME_S = 3600.0
 _TIMEOUT_S = 30.0
 
-_File = TypeVar("_File", DataFile, UnpackedFile)
+_File = TypeVar("_File", bound=AnyFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +129,18 @@ def read(name: str, file: str, *, progress: bool = False) -> bytes:
 
 
 def path(name: str, file: str, *, progress: bool = False) -> Path:
-    """Return where one unpacked file is, checked; download and unpack the file if it is nowhere.
+    """Return where one file of spikes is, checked; download and unpack the file if it is nowhere.
 
     Args:
         name: of the data set, see ``catalogue.CATALOGUE``.
-        file: name of the file, ``….h5``.
+        file: name of the file, ``….h5`` or ``….spk``.
         progress: show a progress bar if there is something to download.
 
     Raises:
-        InputError: if there is no such data set or unpacked file.
+        InputError: if there is no such data set or file of spikes.
         DataError: if the file is corrupt, or cannot be downloaded.
     """
-    dataset, wanted = _wanted(name, file, UnpackedFile)
+    dataset, wanted = _wanted(name, file, UnpackedFile, PackedFile)
     found = _find(dataset, wanted)[1] or _download(dataset, wanted, progress)
     _check(dataset, wanted, found)
     return found
@@ -186,9 +198,9 @@ def listing() -> list[FileStatus]:
     return [record for name in CATALOGUE for record in verify(name)]
 
 
-def _wanted(name: str, file: str, kind: type[_File]) -> tuple[Dataset, _File]:
+def _wanted(name: str, file: str, *kinds: type[_File]) -> tuple[Dataset, _File]:
     dataset = entry(name)
-    known = [candidate for candidate in dataset.files if isinstance(candidate, kind)]
+    known = [candidate for candidate in dataset.files if isinstance(candidate, kinds)]
     for candidate in known:
         if candidate.name == file:
             return dataset, candidate
@@ -196,10 +208,12 @@ def _wanted(name: str, file: str, kind: type[_File]) -> tuple[Dataset, _File]:
     raise InputError(complain(f"file of {name}", expected=want, got=repr(file), fix="choose one of them"))
 
 
-def _status(dataset: Dataset, file: DataFile | UnpackedFile) -> FileStatus:
+def _status(dataset: Dataset, file: AnyFile) -> FileStatus:
     where, path = _find(dataset, file)
     if path is None:
-        detail = f"`bss2lab data fetch {dataset.name}` downloads it ({file.size_text})"
+        detail = HOW_TO_MAKE
+        if not isinstance(file, PackedFile):
+            detail = f"`bss2lab data fetch {dataset.name}` downloads it ({file.size_text})"
         return FileStatus(dataset.name, file.name, None, "missing", "—", detail)
     try:
         detail = _check(dataset, file, path)
@@ -208,7 +222,7 @@ def _status(dataset: Dataset, file: DataFile | UnpackedFile) -> FileStatus:
     return FileStatus(dataset.name, file.name, path, "ok", where, detail)
 
 
-def _find(dataset: Dataset, file: DataFile | UnpackedFile) -> tuple[Where, Path | None]:
+def _find(dataset: Dataset, file: AnyFile) -> tuple[Where, Path | None]:
     for where, folder in search_path(dataset.name):
         path = folder / file.name
         if os.path.lexists(path):
@@ -216,10 +230,12 @@ def _find(dataset: Dataset, file: DataFile | UnpackedFile) -> tuple[Where, Path 
     return "—", None
 
 
-def _check(dataset: Dataset, file: DataFile | UnpackedFile, path: Path) -> str:
+def _check(dataset: Dataset, file: AnyFile, path: Path) -> str:
     """Check one file in full; return what was checked."""
     if isinstance(file, DataFile):
         return f"SHA-256 of the {len(_content(dataset, file, path)):,} bytes of content is right"
+    if isinstance(file, PackedFile):
+        return _check_packed(file, path)
     try:
         wrong = packing.not_hdf5(path)
         md5 = packing.md5_of(path) if not wrong else ""
@@ -233,6 +249,17 @@ def _check(dataset: Dataset, file: DataFile | UnpackedFile, path: Path) -> str:
         fix = f"delete it and run `bss2lab data fetch {dataset.name}`"
         raise DataError(complain(str(path), expected=want, got=wrong, fix=fix))
     return f"MD5 of the {size:,} bytes is right"
+
+
+def _check_packed(file: PackedFile, path: Path) -> str:
+    from bss2lab.datasets import spikepack  # slow to import, and images do without it
+
+    found = spikepack.content_sha256(path)
+    if found != file.content_sha256:
+        want, got = f"content with SHA-256 {file.content_sha256}", f"SHA-256 {found}: another set of recordings"
+        fix = f"{HOW_TO_MAKE}; or pass its path"
+        raise DataError(complain(str(path), expected=want, got=got, fix=fix))
+    return f"SHA-256 of the content is right ({path.stat().st_size:,} bytes)"
 
 
 def _content(dataset: Dataset, file: DataFile, path: Path) -> bytes:
@@ -265,8 +292,11 @@ def _recorded_md5(path: Path) -> str:
         return ""
 
 
-def _download(dataset: Dataset, file: DataFile | UnpackedFile, progress: bool) -> Path:
+def _download(dataset: Dataset, file: AnyFile, progress: bool) -> Path:
     """Download one file into the cache. It appears there whole and checked, or not at all."""
+    if isinstance(file, PackedFile):
+        want, got = "the file in one of the places that are searched", "nothing, and no mirror has it"
+        raise DataError(complain(f"{dataset.name}/{file.name}", expected=want, got=got, fix=HOW_TO_MAKE))
     import requests  # slow to import, and only a download needs it
 
     folder = cache_folder() / dataset.name

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def read_sound(path: str | Path) -> Sound:
     if not path.is_file():
         got = "a folder" if path.is_dir() else "nothing there"
         raise DataError(complain(str(path), expected="a sound file", got=got, fix="check the path"))
-    soundfile = _soundfile()
+    soundfile = soundfile_package()
     try:
         with soundfile.SoundFile(path) as file:
             check_duration(str(path), file.frames, file.samplerate)
@@ -172,7 +172,12 @@ def _no_sound(path: Path, error: Exception) -> str:
     return complain(str(path), expected="a sound file (WAV, FLAC, OGG)", got=got, fix=fix)
 
 
-def _soundfile():
+def soundfile_package() -> Any:
+    """Return the package soundfile, which reads and writes sound files.
+
+    Raises:
+        DataError: if it, or its library libsndfile, is not installed.
+    """
     try:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: the package is there, its library libsndfile is not

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bss2lab.config import Config, Source, quantity
-from bss2lab.datasets import catalogue, files, spikefile
+from bss2lab.datasets import catalogue, files, spikefile, spikepack
 from bss2lab.datasets.speechset import SpeechSet, split_validation
 from bss2lab.errors import DataError, InputError, complain
 from bss2lab.kernels.jit import kernel
@@ -102,9 +102,9 @@ def load(
     """Load one split of a data set of spoken words, all channels; download it if it is nowhere on this computer.
 
     Args:
-        name: ``"shd"``.
-        split: ``"train"`` (8,156 recordings of ten speakers) or ``"test"`` (2,264, two more speakers).
-        path: read this file instead, whatever its checksum: anything in the published layout.
+        name: ``"speech"`` (synthetic speech, which comes with the repository) or ``"shd"``.
+        split: ``"train"`` (ten speakers; 8,156 recordings of SHD) or ``"test"`` (these and two more; 2,264).
+        path: read this file instead, whatever its checksum: anything in SHD's published layout, or a ``….spk``.
         progress: show a progress bar if there is something to download.
 
     Returns:
@@ -119,14 +119,20 @@ def load(
         want = " or ".join(map(repr, dataset.splits))
         raise InputError(complain("split", expected=want, got=repr(split), fix="choose one of them"))
     if path is not None:
-        return spikefile.read(path, split=split, n_units=dataset.n_units)
+        return _read(Path(path), split, dataset.n_units)
     found = files.path(name, dataset.splits[split], progress=progress)
-    data = spikefile.read(found, split=split, n_units=dataset.n_units)
+    data = _read(found, split, dataset.n_units)
     if len(data) != dataset.n_samples[split]:
         want = f"{dataset.n_samples[split]:,} recordings"
         fix = f"delete it and run `bss2lab data fetch {name}`, or pass its path"
         raise DataError(complain(str(found), expected=want, got=f"{len(data):,}", fix=fix))
     return data
+
+
+def _read(path: Path, split: Literal["train", "test"], n_units: int) -> SpeechSet:
+    if path.suffix == spikepack.SUFFIX:
+        return spikepack.read(path, split=split).data
+    return spikefile.read(path, split=split, n_units=n_units)
 
 
 def encode(

@@ -32,6 +32,7 @@ from bss2lab.plots.neuron import (
     draw_spiking,
     draw_summation,
 )
+from bss2lab.plots.speech_statistics import draw_speech_statistics
 from bss2lab.plots.tables import draw_ablation, draw_table1
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "draw_floor_plan", "draw_graph", "draw_latency", "draw_learning_curves", "draw_listening", "draw_loop",
     "draw_membranes", "draw_mismatch", "draw_network_on_chip", "draw_rates", "draw_reach", "draw_recording",
     "draw_responses", "draw_robustness", "draw_search", "draw_side_by_side", "draw_silencing", "draw_snapshots",
-    "draw_sparsity", "draw_speaker_words", "draw_speakers", "draw_speech_training", "draw_spiking", "draw_spreads",
-    "draw_stream", "draw_summation", "draw_table1", "draw_transfer", "draw_without_input",
+    "draw_sparsity", "draw_speaker_words", "draw_speakers", "draw_speech_statistics", "draw_speech_training",
+    "draw_spiking", "draw_spreads", "draw_stream", "draw_summation", "draw_table1", "draw_transfer",
+    "draw_without_input",
 ]  # fmt: skip
