@@ -310,8 +310,17 @@ def test_bad_batches_are_refused():
         spikes_of_all([], FEW, seed=0)
     with pytest.raises(InputError, match="threads: expected 0"):
         spikes_of_all([tone(500.0)], FEW, seed=0, threads=-1)
+    with pytest.raises(InputError, match="numbers: expected 1, one per sound, got 2"):
+        spikes_of_all([tone(500.0)], FEW, seed=0, numbers=[0, 1])
     with pytest.raises(InputError, match="sample: expected"):
         spikes_of(tone(500.0), FEW, seed=0, sample=-1)
+
+
+def test_numbers_name_the_sounds_whatever_their_place():
+    sounds = [tone(500.0), tone(900.0)]
+    batch = spikes_of_all(sounds, FEW, seed=3, numbers=[70, 4], threads=1)
+    for place, (sound, number) in enumerate(zip(sounds, (70, 4), strict=True)):
+        assert equal(batch.sample(place), spikes_of(sound, FEW, seed=3, sample=number).sample(0))
 
 
 def test_every_constant_says_where_it_comes_from():

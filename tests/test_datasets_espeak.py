@@ -1,5 +1,6 @@
 """Synthetic speech: what can be said is a sound, what cannot is named; all with and without the program."""
 
+import re
 import shutil
 
 import numpy as np
@@ -20,6 +21,11 @@ def test_a_word_is_a_sound_and_the_same_each_time():
     assert 0.3 < one.duration_s < 1.5
     np.testing.assert_array_equal(one.samples, again.samples)
     assert np.abs(one.samples).max() > 0.05
+
+
+@needs_espeak
+def test_the_version_is_told():
+    assert re.fullmatch(r"espeak-ng \d+\.\d+\S*", espeak.version())
 
 
 @needs_espeak
@@ -83,5 +89,6 @@ def test_bad_arguments_are_refused(words, name):
 
 def test_a_missing_program_is_named(monkeypatch):
     monkeypatch.setattr(espeak, "PROGRAM", "espeak-that-is-nowhere")
-    with pytest.raises(DataError, match="expected the program installed"):
-        speak("one")
+    for call in (lambda: speak("one"), espeak.version):
+        with pytest.raises(DataError, match="expected the program installed"):
+            call()

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     check.add_argument("name", nargs="?", help="data set (default: all)")
     check.set_defaults(run=verify)
     again = verbs.add_parser(
-        "make", help="make the synthetic speech anew (needs espeak-ng; ten minutes on one core)",
+        "make", help="make the synthetic speech anew (needs espeak-ng; a quarter of an hour on one core)",
         description="Speak every word with espeak-ng and turn it into spikes. The options change what is spoken; "
         "with none of them the result is what comes with the package.",
     )  # fmt: skip

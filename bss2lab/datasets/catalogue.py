@@ -293,10 +293,10 @@ SPEECH = SpeechDataset(
     title="synthetic speech (spoken digits of emulated speakers)",
     files=(
         PackedFile(
-            "train.spk", content_sha256="0000000000000000000000000000000000000000000000000000000000000000", size_mb=14.0
+            "train.spk", content_sha256="246d1f05fd06aab7c28be831660b07f196393794122780bd33abe037b487a929", size_mb=13.1
         ),
         PackedFile(
-            "test.spk", content_sha256="0000000000000000000000000000000000000000000000000000000000000000", size_mb=3.5
+            "test.spk", content_sha256="12305527246e7cc8d4f6110624d5a6556021940cddf89aa46c99eee6523ca553", size_mb=3.1
         ),
     ),
     mirrors=(),

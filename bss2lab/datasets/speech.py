@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -131,7 +132,8 @@ def load(
 
 def _read(path: Path, split: Literal["train", "test"], n_units: int) -> SpeechSet:
     if path.suffix == spikepack.SUFFIX:
-        return spikepack.read(path, split=split).data
+        pack = spikepack.read(path, split=split)
+        return replace(pack.data, name=f"{pack.about.get('title', 'spikes')} ({path})")
     return spikefile.read(path, split=split, n_units=n_units)
 
 

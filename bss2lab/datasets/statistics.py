@@ -71,8 +71,12 @@ class Agreement:
     time_correlation: float
 
 
-def statistics_of(data: SpeechSet) -> SpikeStatistics:
+def statistics_of(data: SpeechSet, name: str | None = None) -> SpikeStatistics:
     """Return the statistics of a set.
+
+    Args:
+        data: the recordings.
+        name: what to call it in drawings; None: the set's own name.
 
     Raises:
         InputError: if there is no recording with a spike.
@@ -87,7 +91,7 @@ def statistics_of(data: SpeechSet) -> SpikeStatistics:
         bins = (times / BIN_S).astype(np.int64)
         rate += np.bincount(bins[bins < len(rate)], minlength=len(rate))
     last = np.array([float(times[-1]) if len(times) else 0.0 for times, _ in events])
-    return SpikeStatistics(data.name, n_spikes, last, channels / len(data), rate / (BIN_S * len(data)))
+    return SpikeStatistics(name or data.name, n_spikes, last, channels / len(data), rate / (BIN_S * len(data)))
 
 
 def compare(ours: SpikeStatistics, reference: SpikeStatistics) -> Agreement:

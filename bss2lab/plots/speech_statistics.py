@@ -36,7 +36,7 @@ def draw_speech_statistics(ours: SpikeStatistics, reference: SpikeStatistics | N
         figure = style.PaperFigure(figsize=(8.6, 5.6))
         panels = figure.subplots(2, 2)
         for statistics, colour, line in sets:
-            label = f"{statistics.name} ({len(statistics.n_spikes):,} recordings)"
+            label = f"{statistics.name}, {len(statistics.n_spikes):,} recordings"
             _draw_steps(panels[0, 0], statistics.n_spikes / 1000, colour, line, label)
             _draw_steps(panels[0, 1], statistics.durations_s, colour, line, label)
             smooth = np.convolve(statistics.channels, np.ones(_SMOOTH) / _SMOOTH, mode="valid")
