@@ -23,7 +23,8 @@ def store(tmp_path_factory):
 
 
 def test_every_study_has_its_slice():
-    assert set(golden.SLICES) == set(STUDIES) == set(KEPT["slices"])
+    elsewhere = {"fig5-shd"}  # its files do not come with the repository; it is figure 5 on other words
+    assert set(golden.SLICES) == set(STUDIES) - elsewhere == set(KEPT["slices"])
 
 
 def test_the_slices_were_made_with_this_numerics_version_and_the_changelog_knows_it():

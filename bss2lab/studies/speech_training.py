@@ -14,7 +14,7 @@ from bss2lab.learners.start import starting_weights
 from bss2lab.results import Epoch
 from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import SpeechConfig
-from bss2lab.studies.networks import SpeechNetwork
+from bss2lab.studies.networks import SpeechNetwork, Trained
 from bss2lab.studies.training import data_of, run_to_the_end
 from bss2lab.types import RecurrentWeights
 
@@ -87,7 +87,7 @@ def listen_all(jobs: Sequence[Job], run: Runner, label: str) -> list[Listener]:
         epochs = tuple(Epoch(**epoch) for epoch in record.values["epochs"])
         weights = RecurrentWeights(*(record.arrays[layer] for layer in RecurrentWeights._fields))
         decisions = record.arrays["train_decisions"], record.arrays["test_decisions"]
-        found.append(Listener(SpeechNetwork(job.config, epochs, weights), *decisions))
+        found.append(Listener(Trained(job.config, epochs, weights), *decisions))
     return found
 
 

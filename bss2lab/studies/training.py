@@ -13,7 +13,7 @@ from bss2lab.inputs import Data
 from bss2lab.results import Epoch
 from bss2lab.runner import Job, Record, Runner
 from bss2lab.settings import AnyConfig, TrainConfig, config_of
-from bss2lab.studies.networks import ImageNetwork
+from bss2lab.studies.networks import ImageNetwork, Trained
 from bss2lab.train import C, Run
 from bss2lab.types import AnyWeights, Weights
 
@@ -56,7 +56,7 @@ def run_to_the_end(config: C, scratch: Path | None, start: AnyWeights | None = N
 def trained(config: TrainConfig, record: Record) -> ImageNetwork:
     """Read a training's record."""
     epochs = tuple(Epoch(**epoch) for epoch in record.values["epochs"])
-    return ImageNetwork(config, epochs, Weights(record.arrays["hidden"], record.arrays["output"]))
+    return Trained(config, epochs, Weights(record.arrays["hidden"], record.arrays["output"]))
 
 
 def train_all(configs: Sequence[TrainConfig], run: Runner, label: str) -> list[ImageNetwork]:
