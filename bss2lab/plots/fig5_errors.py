@@ -13,12 +13,12 @@ _SEEN, _UNSEEN = style.PALETTE[5], style.PALETTE[1]
 _LEGIBLE = 0.55  # of the colour map: numbers on darker cells are white
 
 
-def draw_confusion(result: Speech, name: str) -> style.PaperFigure:
+def draw_confusion(result: Speech, name: str | None = None) -> style.PaperFigure:
     """Figure 5C: which word is taken for which, and the error of every word; all seeds together.
 
     Args:
         result: figure 5.
-        name: the row.
+        name: the row; the first one with augmentation if not given.
 
     Returns:
         A new figure: the confusion matrix of the test set in percent of each word, and errors beside it.
@@ -53,18 +53,18 @@ def draw_confusion(result: Speech, name: str) -> style.PaperFigure:
     return figure
 
 
-def draw_speakers(result: Speech, name: str) -> style.PaperFigure:
+def draw_speakers(result: Speech, name: str | None = None) -> style.PaperFigure:
     """Figure 5D: error for every speaker, training and test; who is in the test set alone is highlighted.
 
     Args:
         result: figure 5.
-        name: the row.
+        name: the row; the first one with augmentation if not given.
 
     Returns:
         A new figure: bars are means over the seeds, whiskers standard deviations, dashed lines overall errors.
     """
     one = result.row(name)
-    n = len(result.train_words)
+    name, n = one.row.name, len(result.train_words)
     with style.paper():
         figure = style.PaperFigure(figsize=(8.4, 3.4))
         panels = figure.subplots(1, 2, sharey=True)
@@ -91,12 +91,12 @@ def draw_speakers(result: Speech, name: str) -> style.PaperFigure:
     return figure
 
 
-def draw_speaker_words(result: Speech, name: str) -> style.PaperFigure:
+def draw_speaker_words(result: Speech, name: str | None = None) -> style.PaperFigure:
     """Beyond the paper: error for every speaker and word of the test set; all seeds together.
 
     Args:
         result: figure 5.
-        name: the row.
+        name: the row; the first one with augmentation if not given.
 
     Returns:
         A new figure. Cells without a word are hatched.

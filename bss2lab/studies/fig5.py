@@ -118,12 +118,14 @@ class Speech:
         spoke = [sum(words) for words in self.test_words]
         return tuple(k for k, n in enumerate(spoke) if n and not self.train_words[k])
 
-    def row(self, name: str) -> Learned:
-        """Return a row by name.
+    def row(self, name: str | None = None) -> Learned:
+        """Return a row by name; the first one with augmentation (the first one, if none has it) if not given.
 
         Raises:
             InputError: if there is none of that name.
         """
+        if name is None:
+            return next((one for one in self.rows if one.row.train.sigma_u), self.rows[0])
         for one in self.rows:
             if one.row.name == name:
                 return one
