@@ -85,15 +85,16 @@ def chip_weights(weights: W, substrate: Substrate | None = None) -> tuple[W, flo
     return weights._replace(**layers), scale
 
 
-def traces_of(recording: Recording, output_scale: float) -> Traces:
+def traces_of(recording: Recording, output_scale: float, *, overshoot: float = 0.0) -> Traces:
     """Bring a recording into model units, ready to be injected.
 
     Each trace is normalised against the neuron's own first sample. In a bin with a spike the sample was taken
-    after the reset; there the threshold is put in its place.
+    after the reset; there the threshold is put in its place, or what lies a little over it.
 
     Args:
         recording: what the substrate gave back.
         output_scale: scale that the output weights were written with.
+        overshoot: by how much the membrane in a bin with a spike lies over the threshold.
     """
 
     def trace(samples: ndarray, baseline: ndarray, unit: float) -> Float32[ndarray, "b t n"]:
@@ -104,5 +105,5 @@ def traces_of(recording: Recording, output_scale: float) -> Traces:
     hidden = trace(r.hidden_lsb, r.hidden_baseline_lsb, quantize.model_units_per_lsb(quantize.HIDDEN_SCALE))
     output = trace(r.output_lsb, r.output_baseline_lsb, quantize.model_units_per_lsb(output_scale))
     fired = r.hidden_fired.astype(np.float32)
-    hidden = np.where(fired > 0, THRESHOLD, hidden)
+    hidden = np.where(fired > 0, np.float32(THRESHOLD + overshoot), hidden)
     return Traces(*(torch.from_numpy(np.ascontiguousarray(x)) for x in (hidden, fired, output)))

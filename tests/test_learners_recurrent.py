@@ -75,7 +75,7 @@ class Oracle:
         if self.chip is not None:
             held, scale = chip_weights(self.weights(), self.chip)
             raw = self.chip.run(held, spikes, seed=noise_seed + int(index[0]), silenced=~alive)
-            recorded = traces_of(raw, scale)
+            recorded = traces_of(raw, scale, overshoot=self.config.overshoot)
         traces = integrate(
             self.w["hidden"], self.w["output"], spikes, dt_us=self.config.dt_us, model=self.config.model,
             recorded=recorded, alive=torch.tensor(alive.astype(np.float32)), w_recurrent=self.w["recurrent"],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from bss2lab.dynamics import THRESHOLD
 from bss2lab.kernels.feedforward import list_spikes, output_sample
 from bss2lab.kernels.jit import kernel
 from bss2lab.kernels.recurrent import backward_block, forward_sample, output_response, sum_blocks
@@ -64,7 +63,7 @@ def train_step(
     w_hidden, w_recurrent, w_output, moments_hidden, moments_recurrent, moments_output, learn_recurrent,
     offsets, index, units, bins, labels, alive, alpha, mu, beta, c, rho_r, theta_r, decay, decay_recurrent, limit,
     rate, beta1, beta2, epsilon, correction2, n_hidden, n_out, n_steps, cadc, fired, first_sample,
-    hidden_unit, output_unit, lanes, size, v, s, v_output, spike_time, spike_unit, stats,
+    hidden_unit, output_unit, at_spikes, lanes, size, v, s, v_output, spike_time, spike_unit, stats,
 ):  # fmt: skip
     """One training step; updates weights and moments in place.
 
@@ -79,6 +78,7 @@ def train_step(
         n_hidden, n_out, n_steps: real sizes.
         cadc, fired, first_sample, hidden_unit, output_unit: raw recording to inject and its units; cadc of batch
             size 0: run the model freely.
+        at_spikes: membrane that is injected in a bin with a spike.
         lanes: number of threads that share the work; size: samples in a block.
         v, s, v_output, spike_time, spike_unit: scratch, [lane, block, time, ·] and [lane, block, time · hidden].
         stats: out, [batch, 6].
@@ -87,7 +87,6 @@ def train_step(
     n_inputs, pad = w_hidden.shape
     recorded = cadc.shape[0] > 0
     weight = (alpha * _ZERO + _ONE) / np.float32(batch)
-    threshold = alpha * _ZERO + THRESHOLD
     n_blocks = (batch + size - 1) // size
     rows = n_inputs + w_recurrent.shape[0] + w_output.shape[0]
     parts = np.empty((n_blocks, rows, pad), w_hidden.dtype)
@@ -112,7 +111,7 @@ def train_step(
                 v_sample, s_sample, out = v[lane, i], s[lane, i], v_output[lane, i]
                 if recorded:
                     stats[b, CLIPPED] = read_recording(
-                        cadc[b], fired[b], first_sample, alive, n_hidden, n_out, hidden_unit, output_unit, threshold,
+                        cadc[b], fired[b], first_sample, alive, n_hidden, n_out, hidden_unit, output_unit, at_spikes,
                         v_sample, s_sample, out,
                     )  # fmt: skip
                     n_spikes[i] = list_spikes(s_sample, spike_time[lane, i], spike_unit[lane, i])

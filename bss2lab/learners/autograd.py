@@ -129,5 +129,7 @@ class AutogradLearner:
 
     def _record(self, substrate: Substrate, spikes: Spikes, silenced: Bool[ndarray, "n"], seed: int) -> Traces:
         held, scale = chip_weights(self.weights(), substrate)
-        traces = traces_of(substrate.run(held, spikes, seed=seed, silenced=silenced), scale)
+        traces = traces_of(
+            substrate.run(held, spikes, seed=seed, silenced=silenced), scale, overshoot=self._config.overshoot
+        )
         return Traces(*(x.to(self._device) for x in traces))

@@ -9,6 +9,7 @@ import numpy as np
 
 from bss2lab.chip import Chip
 from bss2lab.chip.program import FIRST_SAMPLE
+from bss2lab.dynamics import THRESHOLD
 from bss2lab.kernels import feedforward, recurrent, recurrent_training, training
 from bss2lab.learners.base import Samples
 from bss2lab.learners.compiled import CompiledLearner, Step
@@ -75,7 +76,8 @@ class RecurrentLearner(CompiledLearner):
             _f(goal.rate.rho_r), _f(goal.rate.theta_r),
             *(_f(goal.weight.rho_w / n) for n in self._penalised.values()), _f(WEIGHT_CLAMP), *step.adam,
             cfg.n_hidden, cfg.n_outputs, cfg.n_steps, step.cadc, step.fired, FIRST_SAMPLE,
-            step.hidden_unit, step.output_unit, lanes, size, *self._room(lanes, size, pad), stats,
+            step.hidden_unit, step.output_unit, _f(THRESHOLD + cfg.overshoot),
+            lanes, size, *self._room(lanes, size, pad), stats,
         )  # fmt: skip
 
     def _classify(self, samples: Samples, decisions: Int64[ndarray, "n"], stats: Float32[ndarray, "n s"]) -> None:

@@ -24,6 +24,7 @@ class TrainConfig(RunConfig):
     """One run on images: what is learned, how, on which chip."""
 
     vote: ClassVar[Vote] = "peak"
+    overshoot: ClassVar[float] = 0.0
 
     task: Literal["mnist", "fashion"] = quantity("mnist", "data set", source=_PAPER)
     rho_b: float = quantity(

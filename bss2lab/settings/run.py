@@ -27,6 +27,9 @@ class RunConfig(Config):
     vote: ClassVar[Vote]
     """What of an output's membrane decides: its peak, or its sum over time."""
 
+    # A task's configuration also says by how much the membrane that is injected in a bin with a spike lies over the
+    # threshold: ``overshoot``.
+
     mode: Literal["itl", "software", "transfer", "ann"] = quantity(
         "itl",
         "itl: forward pass on the emulated chip; software: ideal model; transfer: trained in software, "

@@ -45,6 +45,15 @@ class SpeechConfig(RunConfig):
         help="use only so many utterances for training and for testing, spread evenly over the files (0: all)",
     )  # fmt: skip
 
+    overshoot: float = quantity(
+        0.3,
+        "by how much the membrane that is injected in a bin with a spike lies over the threshold",
+        source=_ASSUMED,
+        ge=0,
+        le=10,
+        why="the model's own membrane overshoots; at the very threshold every spike has the steepest surrogate "
+        "derivative, and gradients through recurrent spikes explode: nothing is learned in the loop",
+    )
     rho_r: float = quantity(
         1e-7, "rate penalty: squared excess of all hidden spikes", source=_ASSUMED, ge=0, le=1, why=_GUESS
     )
