@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bss2lab.datasets import cochlea
-from bss2lab.datasets.sound import Sound
+from bss2lab.datasets.sound import Sound, loud_ends
 from bss2lab.datasets.speechset import UNKNOWN, SpeechSet
 from bss2lab.errors import InputError, complain
 
@@ -21,8 +21,6 @@ SILENT_DB = -35.0
 
 LEAD_S, TRAIL_S = 0.025, 0.11
 """Silence that is left before and behind a word: about that of the Heidelberg Digits."""
-
-_WINDOW_S = 0.01
 
 
 def words_of(
@@ -77,12 +75,9 @@ def without_silence(sound: Sound) -> Sound:
     """
     rate = sound.sample_rate_hz
     samples = np.asarray(sound.samples, dtype=np.float64)
-    window = max(1, round(_WINDOW_S * rate))
-    power = np.convolve((samples - samples.mean()) ** 2, np.ones(window) / window, mode="same")
-    loudest = float(power.max(initial=0.0))
-    if loudest <= 0:
+    loud = loud_ends(samples - samples.mean(), rate, SILENT_DB)
+    if loud is None:
         raise InputError(complain(sound.name, expected="a word", got="silence", fix="record it anew"))
-    loud = np.flatnonzero(power > loudest * 10 ** (SILENT_DB / 10))
     lead, trail = round(LEAD_S * rate), round(TRAIL_S * rate)
     padded = np.pad(samples, (lead, trail))
-    return replace(sound, samples=padded[loud[0] : loud[-1] + 1 + lead + trail])
+    return replace(sound, samples=padded[loud[0] : loud[1] + 1 + lead + trail])

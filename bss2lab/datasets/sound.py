@@ -107,6 +107,20 @@ def check_duration(name: str, n_samples: int, sample_rate_hz: int) -> None:
         raise InputError(complain(name, expected=want, got=got, fix=fix))
 
 
+def loud_ends(samples: Float64[ndarray, "n"], sample_rate_hz: int, below_db: float) -> tuple[int, int] | None:
+    """Return the first and the last sample of what is not silent; None if there is nothing but silence.
+
+    Args:
+        samples: the sound.
+        sample_rate_hz: its sampling rate.
+        below_db: 10 ms whose power is so far below that of the loudest are silent (negative).
+    """
+    window = max(1, sample_rate_hz // 100)
+    power = np.convolve(samples**2, np.ones(window) / window, mode="same")
+    loud = np.flatnonzero(power > power.max(initial=0.0) * 10 ** (below_db / 10))
+    return (int(loud[0]), int(loud[-1])) if len(loud) else None
+
+
 def read_sound(path: str | Path) -> Sound:
     """Read a sound file: WAV, FLAC, OGG and whatever else libsndfile knows, at any bit depth.
 

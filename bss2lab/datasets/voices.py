@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bss2lab.datasets import espeak
-from bss2lab.datasets.sound import Sound
+from bss2lab.datasets.sound import Sound, loud_ends
 from bss2lab.errors import DataError, complain
 
 if TYPE_CHECKING:
@@ -160,11 +160,10 @@ def utter(label: int, speaker: Speaker, variation: Variation, draw: Generator, r
 def _cut(samples: Float64[ndarray, "n"], name: str) -> Float64[ndarray, "m"]:
     """Cut what is silent at both ends."""
     window = RATE_HZ // 100
-    power = np.convolve(samples**2, np.ones(window) / window, mode="same")
-    loud = np.flatnonzero(power > power.max() * 10 ** (_SILENT_DB / 10))
-    if not len(loud) or power.max() <= 0:
+    loud = loud_ends(samples, RATE_HZ, _SILENT_DB)
+    if loud is None:
         raise DataError(complain(name, expected="a word", got="silence", fix=f"try {espeak.PROGRAM} by hand"))
-    return samples[max(0, loud[0] - window) : loud[-1] + window]
+    return samples[max(0, loud[0] - window) : loud[1] + window]
 
 
 def _resampled(samples: Float64[ndarray, "n"], factor: float) -> Float64[ndarray, "m"]:
