@@ -45,7 +45,10 @@ SMALL: dict[str, Any] = {
 }
 ITL = TrainConfig(**SMALL, rho_b=5e-4)
 SOFTWARE = ITL.replace(mode="software")
-SPEECH = SpeechConfig(n_hidden=40, limit=120, epochs=2, batch_size=30, threads=1, learning_rate=5e-3)
+SPEECH = SpeechConfig(
+    n_hidden=40, limit=120, epochs=2, batch_size=30, threads=1, learning_rate=5e-3, lr_decay=0.97, loss_scale=0.02,
+    overshoot=0.3,
+)  # fmt: skip
 TRAINING = fig3_training.TrainingConfig(train=ITL, seeds=2)
 CONTINUOUS = fig3_continuous.ContinuousConfig(training=TRAINING, separation_us=(11.8, 50.0))
 LATENCY = fig3_latency.LatencyConfig(training=TRAINING, phases=2)

@@ -94,7 +94,7 @@ def _guide(sigma: float) -> ndarray:
 
 
 def load(
-    name: str = "shd",
+    name: str = "speech",
     split: Literal["train", "test"] = "train",
     *,
     path: Path | str | None = None,
@@ -104,7 +104,8 @@ def load(
 
     Args:
         name: ``"speech"`` (synthetic speech, which comes with the repository) or ``"shd"``.
-        split: ``"train"`` (ten speakers; 8,156 recordings of SHD) or ``"test"`` (these and two more; 2,264).
+        split: ``"train"`` (ten speakers; 2,000 recordings, 8,156 of SHD) or ``"test"`` (these and two more;
+            500, 2,264 of SHD).
         path: read this file instead, whatever its checksum: anything in SHD's published layout, or a ``….spk``.
         progress: show a progress bar if there is something to download.
 
