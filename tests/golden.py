@@ -63,6 +63,12 @@ def _table1(task: str) -> tables.TableConfig:
     return tables.TableConfig(rows=tuple(rows), seeds=1)
 
 
+def _words(**rows: SpeechConfig) -> fig5.SpeechStudyConfig:
+    return fig5.SpeechStudyConfig(
+        rows=tuple(fig5.SpeechRow(name=name, train=train) for name, train in rows.items()), seeds=1
+    )
+
+
 SLICES: dict[str, Any] = {
     "fig3b": TRAINING,
     "fig3c": LATENCY,
@@ -74,15 +80,9 @@ SLICES: dict[str, Any] = {
     "fig4c": fig4_silencing.SilencingConfig(
         without=ITL, dropout=ITL.replace(dropout=0.4), fractions=(0.0, 0.3), draws=2, seeds=1
     ),
-    "fig5": fig5.SpeechStudyConfig(
-        rows=(
-            fig5.SpeechRow(name="learned", train=SPEECH),
-            fig5.SpeechRow(name="augmented", train=SPEECH.replace(sigma_u=10.0)),
-            fig5.SpeechRow(name="fixed", train=SPEECH.replace(recurrent="fixed")),
-            fig5.SpeechRow(name="software", train=SPEECH.replace(mode="software")),
-        ),
-        seeds=1,
-    ),
+    "fig5": _words(learned=SPEECH, fixed=SPEECH.replace(recurrent="fixed")),
+    "fig5-augmented": _words(augmented=SPEECH.replace(sigma_u=10.0)),
+    "fig5-software": _words(software=SPEECH.replace(mode="software")),
     "table1-mnist": _table1("mnist"),
     "table1-fashion": _table1("fashion"),
     "table2": table2.Table2Config(continuous=CONTINUOUS, latency=LATENCY),

@@ -13,12 +13,14 @@ from bss2lab.presets import SPEECH_FULL
 from bss2lab.runner import Runner
 from bss2lab.settings import SpeechConfig
 from bss2lab.studies import fig5, fig5_responses, listening, results, speech_training, training
+from bss2lab.studies.catalogue import STUDIES
 from bss2lab.studies.networks import load_network, save_network
 from bss2lab.train import chip_of
 
 SMALL = SpeechConfig(
-    n_hidden=24, n_classes=3, n_steps=60, epochs=5, batch_size=20, threads=1, loss_scale=0.2, learning_rate=5e-3
-)
+    n_hidden=24, n_classes=3, n_steps=60, epochs=5, batch_size=20, threads=1, loss_scale=0.2, learning_rate=5e-3, lr_decay=0.97,
+    overshoot=0.3,
+)  # fmt: skip
 CONFIG = fig5.SpeechStudyConfig(
     rows=(
         fig5.SpeechRow(name="learned", train=SMALL),
@@ -152,6 +154,27 @@ def test_the_full_study_has_the_papers_rows():
     for k, row in enumerate(fig5.SpeechStudyConfig().rows):
         if row.train.recurrent == "fixed":
             fig5._twin(fig5.SpeechStudyConfig().rows, k)
+
+
+def test_parts_make_the_whole(result):
+    whole, names = fig5.SpeechStudyConfig(), list(SPEECH_FULL)
+    parts = whole.part("itl", augmented=False), whole.part("itl", augmented=True), whole.part("software")
+    assert [[row.name for row in part.rows] for part in parts] == [
+        [names[0], names[2]], [names[1]], [names[3], names[4]],
+    ]  # fmt: skip
+    assert [STUDIES[name].full for name in ("fig5", "fig5-augmented", "fig5-software")] == list(parts)
+    one, two = (
+        replace(result, config=CONFIG.replace(rows=CONFIG.rows[part]), rows=result.rows[part])
+        for part in (slice(0, 1), slice(1, 4))
+    )
+    assert fig5.joined(one, two) == result
+    assert fig5.joined(one) == one
+    with pytest.raises(InputError, match="number of seeds, got 2 that differ"):
+        fig5.joined(one, replace(two, config=CONFIG.replace(seeds=3)))
+    with pytest.raises(InputError, match="number of seeds, got 2 that differ"):
+        fig5.joined(one, replace(two, classes=("zero", "eins", "vier")))
+    with pytest.raises(InputError, match="got no result"):
+        fig5.joined()
 
 
 def test_the_network_that_is_kept_is_the_augmented_one(runner, tmp_path):

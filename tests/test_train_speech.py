@@ -29,7 +29,7 @@ MODES = ("itl", "software", "transfer")
 def small(**changes) -> SpeechConfig:
     return SpeechConfig(**{
         "n_hidden": 24, "n_classes": 3, "n_steps": 60, "epochs": 2, "batch_size": 20, "threads": 1, "loss_scale": 0.2,
-        "learning_rate": 5e-3, **changes,
+        "learning_rate": 5e-3, "lr_decay": 0.97, "overshoot": 0.3, **changes,
     })  # fmt: skip
 
 

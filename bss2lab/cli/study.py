@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
         help="keep the record of every run here; a study that was stopped goes on (default: the user's cache)",
     )  # fmt: skip
     p.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
-    p.add_argument("--network", type=Path, metavar="FILE", help="fig3b, fig5: write a trained network here")
+    p.add_argument("--network", type=Path, metavar="FILE", help="fig3b, fig5…: write a trained network here")
     p.set_defaults(run=run)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ class Study:
         return config if seeds is None else _with_seeds(config, seeds)
 
 
+_on_chip, _augmented, _software = (
+    methodcaller("part", "itl", augmented=False), methodcaller("part", "itl", augmented=True),
+    methodcaller("part", "software"),
+)  # fmt: skip
+
 STUDIES: dict[str, Study] = {
     "fig3b": Study(
         "training on the emulated chip: loss and accuracy over the epochs", fig3_training.QUICK,
@@ -90,11 +96,19 @@ STUDIES: dict[str, Study] = {
         fig4_silencing.SilencingConfig(), fig4_silencing.silencing, fig4_silencing.table, fig4_silencing.Silencing,
     ),
     "fig5": Study(
-        "spoken words on the recurrent network: errors by word and by speaker (synthetic speech)", fig5.QUICK,
-        fig5.SpeechStudyConfig(), fig5.speech, fig5.table, fig5.Speech, fig5.network,
+        "spoken words on the recurrent network, recurrent weights learned and fixed (synthetic speech)",
+        _on_chip(fig5.QUICK), _on_chip(fig5.SpeechStudyConfig()), fig5.speech, fig5.table, fig5.Speech, fig5.network,
+    ),
+    "fig5-augmented": Study(
+        "the same with augmentation: spikes move to neighbour channels", _augmented(fig5.QUICK),
+        _augmented(fig5.SpeechStudyConfig()), fig5.speech, fig5.table, fig5.Speech, fig5.network,
+    ),
+    "fig5-software": Study(
+        "the same in software, with and without augmentation", _software(fig5.QUICK),
+        _software(fig5.SpeechStudyConfig()), fig5.speech, fig5.table, fig5.Speech, fig5.network,
     ),
     "fig5-shd": Study(
-        "the same on the Spiking Heidelberg Digits, where the files are", fig5.QUICK.on("shd"),
+        "all of figure 5 on the Spiking Heidelberg Digits, where the files are", fig5.QUICK.on("shd"),
         fig5.SpeechStudyConfig().on("shd"), fig5.speech, fig5.table, fig5.Speech, fig5.network,
     ),
     "table1-mnist": Study(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -46,6 +46,11 @@ class SpeechStudyConfig(Config):
     def on(self, task: Literal["speech", "shd"]) -> SpeechStudyConfig:
         """Return the same study on another data set."""
         return self.replace(rows=tuple(row.replace(train=row.train.replace(task=task)) for row in self.rows))
+
+    def part(self, mode: str, *, augmented: bool | None = None) -> SpeechStudyConfig:
+        """Return the rows of one mode: all of them, or those with augmentation, or those without."""
+        rows = (row for row in self.rows if row.train.mode == mode)
+        return self.replace(rows=tuple(row for row in rows if augmented in (None, row.train.sigma_u > 0)))
 
 
 QUICK = SpeechStudyConfig(
@@ -189,6 +194,20 @@ def speech(config: SpeechStudyConfig, run: Runner) -> Speech:
         _counts(test.speakers, test.labels, n, len(test.classes)),
         tuple(_learned(row, done[k], train, test, n) for k, row in enumerate(config.rows)),
     )  # fmt: skip
+
+
+def joined(*parts: Speech) -> Speech:
+    """Return results on the same words and with equally many seeds as one, rows below rows.
+
+    Raises:
+        InputError: if there is none, or they are of other words or another number of seeds.
+    """
+    if len({(one.classes, one.train_words, one.test_words, one.config.seeds) for one in parts}) != 1:
+        got = f"{len(parts)} that differ" if parts else "no result"
+        fix = "compute them alike"
+        raise InputError(complain("parts", expected="the same words and number of seeds", got=got, fix=fix))
+    config = parts[0].config.replace(rows=tuple(row for one in parts for row in one.config.rows))
+    return replace(parts[0], config=config, rows=tuple(row for one in parts for row in one.rows))
 
 
 def network(config: SpeechStudyConfig, run: Runner) -> SpeechNetwork:
