@@ -44,7 +44,7 @@ def _texts(notebook: nbformat.NotebookNode) -> list[str]:
 
 def test_there_are_notebooks() -> None:
     assert {path.stem for path in NOTEBOOKS} >= {
-        "00_tour", "10_one_neuron", "11_mismatch_and_calibration", "23_fig3_mnist",
+        "00_tour", "10_one_neuron", "11_mismatch_and_calibration", "23_fig3_mnist", "26_tables",
     }  # fmt: skip
 
 
