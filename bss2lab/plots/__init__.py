@@ -23,6 +23,15 @@ from bss2lab.plots.fig4_robustness import draw_robustness
 from bss2lab.plots.fig4_silencing import draw_silencing
 from bss2lab.plots.fig5 import draw_listening, draw_speech_training
 from bss2lab.plots.fig5_errors import draw_confusion, draw_speaker_words, draw_speakers
+from bss2lab.plots.hearing import (
+    draw_adaptation,
+    draw_click,
+    draw_hair_cell,
+    draw_phase_locking,
+    draw_sound,
+    draw_stages,
+    draw_tonotopy,
+)
 from bss2lab.plots.neuron import (
     draw_converters,
     draw_estimates,
@@ -33,15 +42,17 @@ from bss2lab.plots.neuron import (
     draw_summation,
 )
 from bss2lab.plots.speech_statistics import draw_speech_statistics
+from bss2lab.plots.spoken import draw_on_chip, draw_readout, draw_scores
 from bss2lab.plots.tables import draw_ablation, draw_table1
 
 __all__ = [
-    "constants_table", "draw_ablation", "draw_against_real", "draw_against_truth", "draw_agreement", "draw_codes",
-    "draw_confusion", "draw_continuous", "draw_converters", "draw_detuning", "draw_estimates", "draw_fits",
-    "draw_floor_plan", "draw_graph", "draw_latency", "draw_learning_curves", "draw_listening", "draw_loop",
-    "draw_membranes", "draw_mismatch", "draw_network_on_chip", "draw_rates", "draw_reach", "draw_recording",
-    "draw_responses", "draw_robustness", "draw_search", "draw_side_by_side", "draw_silencing", "draw_snapshots",
-    "draw_sparsity", "draw_speaker_words", "draw_speakers", "draw_speech_statistics", "draw_speech_training",
-    "draw_spiking", "draw_spreads", "draw_stream", "draw_summation", "draw_table1", "draw_transfer",
-    "draw_without_input",
+    "constants_table", "draw_ablation", "draw_adaptation", "draw_against_real", "draw_against_truth", "draw_agreement",
+    "draw_click", "draw_codes", "draw_confusion", "draw_continuous", "draw_converters", "draw_detuning",
+    "draw_estimates", "draw_fits", "draw_floor_plan", "draw_graph", "draw_hair_cell", "draw_latency",
+    "draw_learning_curves", "draw_listening", "draw_loop", "draw_membranes", "draw_mismatch", "draw_network_on_chip",
+    "draw_on_chip", "draw_phase_locking", "draw_rates", "draw_reach", "draw_readout", "draw_recording",
+    "draw_responses", "draw_robustness", "draw_scores", "draw_search", "draw_side_by_side", "draw_silencing",
+    "draw_snapshots", "draw_sound", "draw_sparsity", "draw_speaker_words", "draw_speakers", "draw_speech_statistics",
+    "draw_speech_training", "draw_spiking", "draw_spreads", "draw_stages", "draw_stream", "draw_summation",
+    "draw_table1", "draw_tonotopy", "draw_transfer", "draw_without_input",
 ]  # fmt: skip
