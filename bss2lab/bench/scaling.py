@@ -10,8 +10,8 @@ from bss2lab.settings import TrainConfig
 from bss2lab.studies.training import training_job
 
 RUNS = 8
-CONFIG = TrainConfig(epochs=5)
-"""Each run: in the loop with the emulated chip, 3,000 steps (the shortest full-scale run has 9,000)."""
+CONFIG = TrainConfig(epochs=3)
+"""Each run: in the loop with the emulated chip, 1,800 steps (the shortest full-scale run has 9,000)."""
 
 ONE, TWO = "1 worker", "2 workers"
 

@@ -18,10 +18,11 @@ The integral has a closed form: with E = e^(−αx/2), ξ = C₀ E² − i ω R�
 
     (2 i ω / α) √(ρ / (h b)) · ln(E F(1) / F(E)),   F(E) = 2 i √b √ξ − i ω R₀ E − 2 b.
 
-Two properties of the authors' code are kept, since the published spikes have them. The velocity comes from the
+Three properties of the authors' code are kept, since the published spikes have them. The velocity comes from the
 positive frequencies alone, transformed at half the sampling rate: it is sampled at 24 kHz for a sound at 48 kHz,
-and what lies above 12 kHz is folded back. And the frequencies, from 0 to half the sampling rate, are taken to run
-from 1 Hz to half the sampling rate.
+and what lies above 12 kHz is folded back. The frequencies, from 0 to half the sampling rate, are taken to run
+from 1 Hz to half the sampling rate. And the equations are those of e^(−iωt), but the transform back is that of
+e^(iωt): delays have the wrong sign, and the response to a click precedes it, by 25 ms at the apex.
 
 ln v is smooth in ln ω. It is computed once, on a coarse grid, and interpolated for every length of sound.
 """
