@@ -64,7 +64,7 @@ class ChannelJitter(Config):
         20.0,
         "standard deviation of the move, in cochlea channels",
         source=Source.ASSUMED,
-        why="the main text gives no value; 10 and 20 do equally well on two training speakers held out (synthetic speech)",
+        why="the main text gives no value; 10 and 20 do equally well on held-out speakers of the synthetic speech",
         ge=0,
         le=1000,
     )
