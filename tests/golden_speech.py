@@ -73,8 +73,9 @@ Training set: ten speakers × 20 words × {n} repetitions. Test set: the two uns
 
 ```python
 from bss2lab.datasets import speech, speechfolder
+
 train, test = speech.load("speech", "train"), speech.load("speech", "test")
-speechfolder.sound_of(test, 0)              # its sound, for listening
+speechfolder.sound_of(test, 0)  # its sound, for listening
 ```
 
 ## How it was made
