@@ -25,6 +25,9 @@ WEIGHT_CLAMP = WEIGHT_MAX / HIDDEN_SCALE
 MODEL_UNIT_MV = 330.0
 """Membrane millivolts per model unit: the trace normalisation of 0.33 V [authors' code]."""
 
+CADC_MAX = 255
+"""Highest code of the 8-bit column ADC; both ends of its range are hard."""
+
 CADC_MV_PER_LSB = 1200.0 / 256
 """Millivolts per CADC step: 1.2 V over 8 bit [authors' code]."""
 

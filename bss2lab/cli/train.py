@@ -16,17 +16,9 @@ from bss2lab.cli.options import add_options, build, chosen
 from bss2lab.inputs import Data
 from bss2lab.presets import PRESETS, SPEECH_PRESETS, published
 from bss2lab.results import Epoch, run_record, to_json
-from bss2lab.settings import TASKS, AnyConfig, SpeechConfig
+from bss2lab.settings import TASKS, TITLES, AnyConfig, SpeechConfig
 from bss2lab.storage import check_writable, write_atomically
 from bss2lab.train import Progress, Run
-
-_TASKS = {
-    "mnist": "16×16 MNIST",
-    "fashion": "16×16 Fashion-MNIST",
-    "speech": "synthetic speech",
-    "shd": "the Spiking Heidelberg Digits",
-}
-"""What each data set is called."""
 
 
 def add(commands: Any) -> None:
@@ -42,8 +34,8 @@ def add(commands: Any) -> None:
 
 def _add_task(tasks: Any, task: str, config: type[AnyConfig]) -> None:
     p = tasks.add_parser(
-        task, help=_TASKS[task],
-        description=f"Train on {_TASKS[task]}. Ctrl-C stops after the batch and keeps the checkpoint; --resume goes "
+        task, help=TITLES[task],
+        description=f"Train on {TITLES[task]}. Ctrl-C stops after the batch and keeps the checkpoint; --resume goes "
                     "on with it.",
     )  # fmt: skip
     p.add_argument("--preset", choices=tuple(_presets(config)), default="default", help="settings to start from")
@@ -99,7 +91,7 @@ def summary(config: AnyConfig, epochs: list[Epoch]) -> str:
     hidden = f"{config.n_hidden} (recurrent)" if speech else f"{config.n_hidden}"
     spikes = f"spikes/{_sample(config)}"
     lines = [
-        f"\n{_TASKS[config.task]}, {config.n_inputs}–{hidden}–{config.n_outputs}, {where}",
+        f"\n{TITLES[config.task]}, {config.n_inputs}–{hidden}–{config.n_outputs}, {where}",
         f"{'epoch':>5}  {'loss':>8}  {'train %':>8}  {name + ' %':>12}  {spikes:>12}  {'s':>6}",
     ]
     shown = epochs if len(epochs) <= 20 else [*epochs[:3], *epochs[-10:]]

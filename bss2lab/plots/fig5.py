@@ -8,11 +8,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bss2lab.plots import style
 from bss2lab.plots.scales import plain_ticks, round_numbers
+from bss2lab.settings import TITLES
 from bss2lab.studies.fig5 import Learned, Speech
 from bss2lab.studies.fig5_responses import Responses
 
-SYNTHETIC = "synthetic speech"
-HEIDELBERG = "Spiking Heidelberg Digits"
+SYNTHETIC, HEIDELBERG = TITLES["speech"], TITLES["shd"]
 
 _MANY = 10  # so many outputs at most are named; the others are drawn grey
 _LOOKS = (

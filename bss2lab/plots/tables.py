@@ -10,10 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bss2lab.plots import style
+from bss2lab.settings import TITLES
 from bss2lab.studies.results import Mean
 from bss2lab.studies.tables import Entry, Table
 
-_TASKS = {"mnist": "16×16 MNIST", "fashion": "16×16 Fashion-MNIST"}
 _COLOURS = {"itl": style.TRAIN, "transfer": style.TRAIN, "software": style.TEST, "ann": style.PALETTE[2]}
 _LIGHTER = 0.45  # opacity of what concerns training
 _HERE, _PAPER = 0.16, -0.2  # where in its row a marker stands
@@ -39,7 +39,7 @@ def draw_table1(result: Table) -> style.PaperFigure:
             for k, entry in enumerate(group):
                 _draw_entry(axes, entry, -k)
             _rows(axes, [entry.row.name for entry in group])
-            axes.set_title(_TASKS[task], loc="left", fontweight="bold")
+            axes.set_title(TITLES[task], loc="left", fontweight="bold")
             axes.annotate("test %: here", (1.0, 1.0), **_beside())
             axes.annotate("paper", (1.0, 1.0), **_beside(column=1))
         panels[-1].set_xlabel("accuracy (%)")

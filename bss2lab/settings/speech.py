@@ -15,6 +15,7 @@ from bss2lab.types import Vote
 _PAPER, _ASSUMED = Source.PAPER, Source.ASSUMED
 
 _TUNED = "not published in the main text; tuned on two training speakers held out, of the synthetic speech"
+_GUESS = "not published in the main text; a guess, not tuned"
 
 
 class SpeechConfig(RunConfig):
@@ -27,7 +28,7 @@ class SpeechConfig(RunConfig):
     )
     epochs: int = redeclared(RunConfig, "epochs", 100, source=_PAPER)
     learning_rate: float = redeclared(RunConfig, "learning_rate", 2e-3, source=_ASSUMED, why=_TUNED)
-    lr_decay: float = redeclared(RunConfig, "lr_decay", 0.96, source=_ASSUMED, why=_TUNED)
+    lr_decay: float = redeclared(RunConfig, "lr_decay", 0.96, source=_ASSUMED, why=_GUESS)
     n_hidden: int = redeclared(RunConfig, "n_hidden", 186, source=_PAPER)
     n_steps: int = redeclared(
         RunConfig, "n_steps", 400, source=_PAPER, help="model steps per utterance; what is longer is cut"
@@ -58,7 +59,7 @@ class SpeechConfig(RunConfig):
         1e-7, "rate penalty: squared excess of all hidden spikes", source=_ASSUMED, ge=0, le=1, why=_TUNED
     )
     theta_r: float = quantity(
-        1000.0, "hidden spikes per utterance that cost nothing", source=_ASSUMED, ge=0, le=1e6, why=_TUNED
+        1000.0, "hidden spikes per utterance that cost nothing", source=_ASSUMED, ge=0, le=1e6, why=_GUESS
     )
     sigma_u: float = quantity(
         0.0, "augmentation: SD by which a spike moves to neighbour channels (of 700)", source=_ASSUMED, ge=0, le=100,

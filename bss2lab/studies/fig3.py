@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,38 +14,25 @@ from bss2lab.errors import InputError, complain
 from bss2lab.inputs import encode
 from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
-from bss2lab.studies.observation import observe
-from bss2lab.types import Spikes, Weights
+from bss2lab.studies.observation import Observation, observe
+from bss2lab.types import Weights
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Int64, UInt8
+    from jaxtyping import Int64, UInt8
     from numpy import ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Snapshots:
+class Snapshots(Observation):
     """Figure 3A: how a trained network answers to single images.
 
     Attributes:
         pixels: the images, [image, 16, 16].
-        labels, decisions: true class and the network's, [image].
-        input_spikes: input events.
-        hidden_spikes: hidden events; from the chip with 8 ns time stamps, from the model on its time grid.
-        time_us: time of the read-out samples after the start of the image, µs, [time].
-        readout: output membranes in model units, [image, time, output].
-        limits: range of the ADC in model units, or None for the software model.
-        emulated: do the spikes and traces come from the emulated chip?
+        labels: true classes, [image].
     """
 
     pixels: UInt8[ndarray, "b 16 16"]
     labels: Int64[ndarray, "b"]
-    decisions: Int64[ndarray, "b"]
-    input_spikes: Spikes
-    hidden_spikes: Spikes
-    time_us: Float32[ndarray, "t"]
-    readout: Float32[ndarray, "b t o"]
-    limits: tuple[float, float] | None
-    emulated: bool
 
 
 def snapshots(
@@ -62,17 +49,8 @@ def snapshots(
     """
     samples = encode(images, config)
     seen = observe(config, weights, samples, chip=chip, noise_seed=noise_seed)
-    return Snapshots(
-        pixels=samples.pixels.reshape(images.prepare().shape),
-        labels=samples.labels,
-        decisions=seen.decisions,
-        input_spikes=seen.input_spikes,
-        hidden_spikes=seen.hidden_spikes,
-        time_us=seen.time_us,
-        readout=seen.readout,
-        limits=seen.limits,
-        emulated=seen.emulated,
-    )
+    shown = {field.name: getattr(seen, field.name) for field in fields(seen)}
+    return Snapshots(**shown, pixels=samples.pixels.reshape(images.prepare().shape), labels=samples.labels)
 
 
 def first_of_each(images: vision.ImageSet, classes: Sequence[int]) -> vision.ImageSet:

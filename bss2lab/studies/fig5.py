@@ -12,7 +12,7 @@ from bss2lab.datasets.speechset import SpeechSet
 from bss2lab.errors import InputError, complain
 from bss2lab.presets import SPEECH_FULL, Published, published
 from bss2lab.runner import Runner
-from bss2lab.settings import SpeechConfig
+from bss2lab.settings import TITLES, SpeechConfig
 from bss2lab.studies.networks import SpeechNetwork
 from bss2lab.studies.results import Mean
 from bss2lab.studies.speech_training import Listener, data_of, listen_all, listening_job, shuffled
@@ -218,7 +218,7 @@ def network(config: SpeechStudyConfig, run: Runner) -> SpeechNetwork:
 
 def table(result: Speech) -> str:
     """Return the accuracies as a Markdown table."""
-    what = "synthetic speech" if result.synthetic else "Spiking Heidelberg Digits"
+    what = TITLES["speech" if result.synthetic else "shd"]
     columns = "train % | test % | seen speakers | unseen speakers | hidden spikes per word | paper (SHD), test %"
     lines = [
         f"| {what} | {columns} |",

@@ -26,17 +26,13 @@ from bss2lab.chip.program import FIRST_SAMPLE, parameter_table
 from bss2lab.chip.spec import NEURONS
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import Traces, analog, inject
-from bss2lab.quantize import CADC_MV_PER_LSB, MODEL_UNIT_MV
+from bss2lab.quantize import CADC_MAX, CADC_MV_PER_LSB, MODEL_UNIT_MV
 from bss2lab.surrogate import superspike_derivative
 from bss2lab.types import Spikes, Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from numpy import ndarray
-
-
-CADC_MAX = 255
-"""Highest code of the 8-bit column ADC; both ends of its range are hard."""
 
 
 class TwinRun(NamedTuple):

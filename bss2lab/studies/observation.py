@@ -69,7 +69,7 @@ def observe(
         traces = traces_of(recording, scale)
         hidden, lag = recording.hidden_spikes, chip.profile.readout_lag_us
         unit = quantize.model_units_per_lsb(scale)
-        limits = (-chip.profile.leak_lsb * unit, (255 - chip.profile.leak_lsb) * unit)
+        limits = (-chip.profile.leak_lsb * unit, (quantize.CADC_MAX - chip.profile.leak_lsb) * unit)
     readout = traces.v_output.numpy()
     votes = readout.max(axis=1) if config.vote == "peak" else readout.sum(axis=1)
     time_us = (config.dt_us * np.arange(1, config.n_steps + 1) + lag).astype(np.float32)
