@@ -18,7 +18,7 @@ from bss2lab.studies.observation import Observation, observe
 from bss2lab.types import Weights
 
 if TYPE_CHECKING:
-    from jaxtyping import Int64, UInt8
+    from jaxtyping import Float32, Int64, UInt8
     from numpy import ndarray
 
 
