@@ -218,7 +218,7 @@ def test_the_command_line_trains_on_words(shd, capsys, tmp_path):
     record = tmp_path / "record.json"
     assert main(["train", "shd", *SMALL, "--save", str(tmp_path / "run"), "--json", str(record)]) == 0
     out = capsys.readouterr().out
-    assert "the Spiking Heidelberg Digits, 70–24 (recurrent)–20, emulated chip, in the loop" in out
+    assert "Spiking Heidelberg Digits, 70–24 (recurrent)–20, emulated chip, in the loop" in out
     assert "spikes/word" in out
     assert "paper, 100 epochs: 76.2 ± 1.3 % test" in out
     epochs = json.loads(record.read_text())["epochs"]
