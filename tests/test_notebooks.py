@@ -101,22 +101,15 @@ def test_is_small(notebook: nbformat.NotebookNode, request: pytest.FixtureReques
 
 
 @pytest.mark.slow
-def test_executes_from_a_clean_kernel(notebook: nbformat.NotebookNode) -> None:
-    for cell in _code(notebook):
-        cell.outputs, cell.execution_count = [], None
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOKS[0].parent)}}).execute()
-    if _trains(notebook):
-        assert any("test 9" in text for text in _texts(notebook)), "no accuracy above 90 % was printed"
-
-
-@pytest.mark.slow
-def test_solutions_of_the_exercises_run(notebook: nbformat.NotebookNode) -> None:
+def test_executes_from_a_clean_kernel_and_so_do_the_solutions(notebook: nbformat.NotebookNode) -> None:
     """Folded solutions are run in place of their starter cells' successors."""
-    solved = nbformat.v4.new_notebook(metadata=notebook.metadata)
+    whole = nbformat.v4.new_notebook(metadata=notebook.metadata)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            solved.cells.append(nbformat.v4.new_code_cell(cell.source))
+            whole.cells.append(nbformat.v4.new_code_cell(cell.source))
         for block in cell.source.split("```python\n")[1:] if cell.cell_type == "markdown" else []:
-            solved.cells.append(nbformat.v4.new_code_cell(block.split("```")[0]))
-    assert len(solved.cells) == len(_code(notebook)) + 3
-    NotebookClient(solved, timeout=600, resources={"metadata": {"path": str(NOTEBOOKS[0].parent)}}).execute()
+            whole.cells.append(nbformat.v4.new_code_cell(block.split("```")[0]))
+    assert len(whole.cells) == len(_code(notebook)) + 3
+    NotebookClient(whole, timeout=600, resources={"metadata": {"path": str(NOTEBOOKS[0].parent)}}).execute()
+    if _trains(notebook):
+        assert any("test 9" in text for text in _texts(whole)), "no accuracy above 90 % was printed"
