@@ -38,7 +38,7 @@ def frame(model: Cockpit) -> Frame:
         *_sample(model, probe),
         _neurons(model, probe),
     ]
-    return Frame(panels, _alt(model, history, probe), badge=_badge(model), height=560)
+    return Frame(panels, _alt(model, history, probe), badge=_badge(model), height=640)
 
 
 def _epochs(model: Cockpit, histories: list[History]) -> Axis:
@@ -91,7 +91,7 @@ def _accuracy(model: Cockpit, history: History, x: Axis, marks: list[tuple[float
     paper = model.paper_value
     if paper is not None:
         layers.append(Mark(paper.test, f"paper {paper.test:.1f} %"))
-    layers += [Mark(at, text, along="x") for at, text in marks]
+    layers += [Mark(at, text, along="x") for at, text in _gathered(marks)]
     low = max(0.0, min(lows) - 1.0)
     last = history.test.last
     note = f"test {last:.2f} %" if last is not None else ""
@@ -101,9 +101,17 @@ def _accuracy(model: Cockpit, history: History, x: Axis, marks: list[tuple[float
     )  # fmt: skip
 
 
+def _gathered(marks: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Put names of marks at one place into one."""
+    places: dict[float, list[str]] = {}
+    for at, text in marks:
+        places.setdefault(at, []).append(text)
+    return [(at, ", ".join(texts)) for at, texts in places.items()]
+
+
 def _sample(model: Cockpit, probe: Probe | None) -> list[Panel]:
     """Return raster and read-out of the sample on show."""
-    boxes = (0.0, 0.5, 0.36, 1.0), (0.36, 0.5, 0.7, 1.0)
+    boxes = (0.0, 0.5, 0.34, 1.0), (0.34, 0.5, 0.68, 1.0)
     n_in, n_hidden = model.base.n_inputs, model.base.n_hidden
     time = Axis("time", 0.0, model.base.duration_us, unit="µs")
     unit = Axis("input | hidden neuron", -2.0, float(n_in + n_hidden) + 2.0, integer=True)
@@ -118,7 +126,7 @@ def _sample(model: Cockpit, probe: Probe | None) -> list[Panel]:
     t_in, u_in = seen.input_spikes.sample(0)
     t_hid, u_hid = seen.hidden_spikes.sample(0)
     raster = Panel(
-        "raster", f"Spikes of test sample {model.values['sample']}", time, unit,
+        "raster", f"Test sample {model.values['sample']}", time, unit,
         [
             Series("input", t_in, u_in, style="dots", colour="#000000", width=1.8, thing="unit"),
             Series(
@@ -130,13 +138,12 @@ def _sample(model: Cockpit, probe: Probe | None) -> list[Panel]:
         boxes[0], note=f"{len(t_hid)} hidden spikes",
     )  # fmt: skip
     traces = seen.readout[0, :, : len(names)]
-    order = [o for o in range(traces.shape[1]) if o != probe.decision] + [probe.decision]
     layers: list[Layer] = [
         Series(
             names[o], seen.time_us, traces[:, o], colour=PALETTE[o % len(PALETTE)],
             width=2.4 if o == probe.decision else 1.0,
         )
-        for o in order
+        for o in range(traces.shape[1])
     ]  # fmt: skip
     low, high = span(traces, pad=0.08, least=0.05)
     if seen.limits is not None:
@@ -152,17 +159,17 @@ def _sample(model: Cockpit, probe: Probe | None) -> list[Panel]:
 def _neurons(model: Cockpit, probe: Probe | None) -> Panel:
     n = model.base.n_hidden
     rank = Axis("hidden neuron, busiest first", 0.0, float(n), integer=True)
-    box = (0.7, 0.5, 1.0, 1.0)
+    box = (0.68, 0.5, 1.0, 1.0)
     per = "word" if isinstance(model.base, SpeechConfig) else "image"
     if probe is None:
         axis = Axis(f"spikes per {per}", 0.0, 1.0)
-        return Panel("neurons", "Hidden neurons", rank, axis, (), box, empty="how busy each one is")
+        return Panel("neurons", "Neurons", rank, axis, (), box, empty="how busy each one is")
     rates = np.sort(probe.rates)[::-1]
     top = max(0.1, float(rates.max()) * 1.08)
-    layers: list[Layer] = [Series("neurons", np.arange(n) + 0.5, rates, style="bars", colour=PALETTE[0])]
+    layers: list[Layer] = [Series("", np.arange(n) + 0.5, rates, style="bars", colour=PALETTE[0])]
     return Panel(
-        "neurons", f"{rates.sum():.1f} spikes per {per}", rank, Axis(f"spikes per {per}", 0.0, top), layers, box,
-        note=f"{probe.dead} dead, {probe.saturated} saturated",
+        "neurons", f"{rates.sum():.1f} spikes", rank, Axis(f"spikes per {per}", 0.0, top), layers, box,
+        note=f"{probe.dead} dead · {probe.saturated} saturated",
     )  # fmt: skip
 
 

@@ -36,8 +36,8 @@ class Bound:
         try:
             if self.box is not None and self.box.value != value:
                 self.box.value = value
-            if self.slider is not None:
-                self.slider.value = self._on_slider(value)
+            if self.slider is not None and abs(self.slider.value - (place := self._on_slider(value))) > 1e-9:
+                self.slider.value = place
         finally:
             self._syncing = False
 
@@ -73,10 +73,12 @@ class Bound:
         return w.HBox([self.box, self.slider], layout=w.Layout(width="100%"))
 
     def _on_slider(self, value: Any) -> Any:
-        c = self._control
-        if c.look == "log":
+        """Return the slider's position for a value: on its grid, so that the browser has nothing to round."""
+        if self._control.look == "log":
             value = math.log10(value) if value > 0 else -math.inf
-        return min(max(value, self.slider.min), self.slider.max)
+        low, high, step = self.slider.min, self.slider.max, self.slider.step
+        value = min(max(value, low), high)
+        return value if self._control.look == "whole" else round(low + round((value - low) / step) * step, 9)
 
     def _slid(self, change: Any) -> None:
         if self._syncing:

@@ -29,7 +29,7 @@ def draw(frame: Frame) -> style.PaperFigure:
         figure.set_layout_engine("none")
         for panel in frame.panels:
             left, top, right, bottom = panel.box
-            wide = 0.055 + 0.005 * max(map(len, panel.y.names), default=0)
+            wide = 0.068 + 0.006 * max(map(len, panel.y.names), default=0)
             low, high = 1 - bottom + 42 / frame.height, 1 - top - 34 / frame.height
             axes = figure.add_axes((left + wide, low, right - left - wide - 0.012, high - low))
             _panel(axes, panel)
