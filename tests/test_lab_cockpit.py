@@ -293,7 +293,8 @@ def test_speech_has_controls_of_its_own(engine):
     finished(model)
     assert model.phase == "finished", model.message
     assert model.frame().badge == "emulated chip · synthetic speech"
-    assert panel(model, "readout").title.startswith("Read-out: zero")
+    words = model.run.data.held_out.classes
+    assert panel(model, "readout").title.startswith(f"Read-out: {words[model.probe.label]} → ")
 
 
 def test_long_curves_thin_out_and_keep_their_course():

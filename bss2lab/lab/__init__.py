@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bss2lab.lab.checks import Report, findings
 from bss2lab.lab.models.cockpit import Cockpit
 
 if TYPE_CHECKING:
@@ -14,7 +15,16 @@ if TYPE_CHECKING:
     from bss2lab.lab.views.widget import LabWidget
     from bss2lab.settings import AnyConfig
 
-__all__ = ["Cockpit", "cockpit"]
+__all__ = ["Cockpit", "Report", "check", "cockpit"]
+
+
+def check() -> Report:
+    """Say in plain words whether everything is here that the lab needs, and how to mend what is not.
+
+    Returns:
+        A table in a notebook, lines elsewhere; ``good`` is False if something is missing.
+    """
+    return Report(findings())
 
 
 def cockpit(config: AnyConfig | None = None, data: Data | None = None, *, key: str = "cockpit") -> LabWidget:

@@ -40,8 +40,8 @@ def notebook(*cells: str) -> nbformat.NotebookNode:
 
 
 @contextmanager
-def server(folder: Path, scratch: Path) -> Iterator[str]:
-    """Run a JupyterLab on a folder; yields its address with the token. Nothing of the user's own is read or written."""
+def server(folder: Path, scratch: Path) -> Iterator[tuple[str, str]]:
+    """Run a JupyterLab on a folder; yields its address and token. Nothing of the user's own is read or written."""
     token = secrets.token_hex(16)
     own = {
         name: str(scratch / name.lower())
@@ -56,12 +56,15 @@ def server(folder: Path, scratch: Path) -> Iterator[str]:
         "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.expose_app_in_browser=True", "--LabServerApp.extra_labextensions_path=[]",
     ]  # fmt: skip
+    settings = Path(own["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
     log = (scratch / "jupyter.log").open("wb")
     process = subprocess.Popen(
         command, env={**os.environ, **own}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )
     try:
-        yield f"http://127.0.0.1:{_port(Path(own['JUPYTER_RUNTIME_DIR']), process, scratch)}/lab", token  # type: ignore[misc]
+        yield f"http://127.0.0.1:{_port(Path(own['JUPYTER_RUNTIME_DIR']), process, scratch)}/lab", token
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -100,11 +103,12 @@ class Lab:
 
     def open(self, name: str) -> None:
         """Open a notebook and wait until its kernel is ready."""
-        self.page.goto(f"{self._address}/tree/{name}?token={self._token}&reset")
+        self.page.goto(f"{self._address}/tree/{name}?token={self._token}&reset=")
         self.ready()
 
     def reload(self) -> None:
-        """Load the page again; the kernel lives on."""
+        """Save the notebook and load the page again; the kernel lives on."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
         self.page.reload()
         self.ready()
 
@@ -122,14 +126,18 @@ class Lab:
         self.page.evaluate("name => { window.jupyterapp.commands.execute(name); }", name)
 
     def run_all(self) -> None:
-        """Run all cells and wait until the kernel is idle again."""
+        """Run all cells and wait until the last of them has ended."""
+        count = "() => window.jupyterapp.shell.currentWidget.content.widgets.map((c) => c.model.executionCount ?? 0)"
+        before = max(self.page.evaluate(count), default=0)
         self.command("notebook:run-all-cells")
         self.page.wait_for_function(
-            """() => {
+            """(before) => {
                 const cells = window.jupyterapp.shell.currentWidget.content.widgets;
                 const code = cells.filter((c) => c.model.type === 'code');
-                return code.every((c) => c.model.executionCount !== null);
-            }"""
+                const done = (m) => m.executionState !== 'running' && (m.executionCount ?? 0) > before;
+                return code.every((c) => done(c.model));
+            }""",
+            arg=before,
         )
 
     def scope(self, number: int = 0) -> Any:
@@ -173,6 +181,25 @@ class Lab:
         """Return the locator of the handle of the slider beside the number box with this label."""
         row = self.page.locator(".jp-OutputArea .widget-hbox", has=self.page.get_by_text(label, exact=True)).last
         return row.locator(".noUi-handle").first
+
+    def waits(self, condition: str) -> None:
+        """Wait until a Python expression is true in the kernel."""
+        deadline = time.monotonic() + READY_MS / 1000
+        while self.python(f"print(bool({condition}))").strip() != "True":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"never true: {condition}")
+            self.page.wait_for_timeout(50)
+
+    def restart(self) -> None:
+        """Kill the kernel and start another."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+        self.ready()
+
+    def end(self) -> None:
+        """Shut the notebook's kernel down."""
+        self.page.evaluate(
+            "async () => { try { await window.jupyterapp.shell.currentWidget.sessionContext.shutdown(); } catch { } }"
+        )
 
     def python(self, code: str) -> str:
         """Execute code in the notebook's kernel and return what it printed."""

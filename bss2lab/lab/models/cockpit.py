@@ -251,7 +251,7 @@ class Cockpit(ViewModel):
                 self._note(event)
                 yield
                 self._follow_settings()
-                if self._until is not None and len(self.run.epochs) >= self._until:
+                if self._until is not None and len(self.run.epochs) >= self._until and not self.run.finished:
                     self._until, self._task, self.phase = None, None, "paused"
                     self.say(f"epoch {len(self.run.epochs)} done: “one epoch” or “start” goes on")
                     return
