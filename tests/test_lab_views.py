@@ -117,6 +117,15 @@ def test_a_typed_value_is_not_rounded_to_the_slider_s_grid(widget, toy):
     assert toy.values["rho_b"] == 0.0333
 
 
+def test_a_browser_that_reports_where_it_put_the_handle_moves_nothing(widget, toy):
+    one = bound(widget, "rho_b")
+    one.box.value = 3.0
+    one.slider.value += 0.3 * one.slider.step
+    assert toy.values["rho_b"] == 3.0
+    one.slider.value += one.slider.step
+    assert toy.values["rho_b"] > 3.0
+
+
 def test_a_box_takes_what_lies_beyond_the_slider(widget, toy):
     one = bound(widget, "epochs")
     one.box.value = 400

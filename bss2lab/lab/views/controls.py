@@ -84,6 +84,8 @@ class Bound:
         if self._syncing:
             return
         c, value = self._control, change["new"]
+        if abs(value - self._on_slider(self._model.values[c.name])) < self.slider.step / 2:
+            return  # the browser reports back where it put the handle: nobody moved it
         if c.look == "log":
             at_end = value <= self.slider.min + 1e-9
             value = 0.0 if c.zero and at_end else float(f"{10**value:.3g}")
