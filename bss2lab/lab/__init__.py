@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from bss2lab.errors import Bss2Error
 from bss2lab.lab.checks import Report, findings
 from bss2lab.lab.models.cockpit import Cockpit
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from bss2lab.lab.views.widget import LabWidget
     from bss2lab.settings import AnyConfig
 
-__all__ = ["Cockpit", "Report", "check", "cockpit"]
+__all__ = ["Cockpit", "Report", "check", "cockpit", "finished"]
 
 
 def check() -> Report:
@@ -41,3 +43,21 @@ def cockpit(config: AnyConfig | None = None, data: Data | None = None, *, key: s
     from bss2lab.lab.views.widget import LabWidget
 
     return LabWidget(Cockpit(config, data, key=key))
+
+
+async def finished(widget: LabWidget, *, timeout_s: float = 3600.0) -> None:
+    """Wait in a cell (``await lab.finished(widget)``) until a widget computes nothing more; sliders stay alive.
+
+    Args:
+        widget: the widget.
+        timeout_s: longest wait.
+
+    Raises:
+        Bss2Error: with what the widget says, if it failed.
+        TimeoutError: if it is still busy then.
+    """
+    async with asyncio.timeout(timeout_s):
+        while widget.model.busy:
+            await asyncio.sleep(0.05)
+    if widget.model.message.kind == "error":
+        raise Bss2Error(widget.model.message.text)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bss2lab.errors import Bss2Error, InputError, complain
-from bss2lab.lab.engine import ENGINE, Engine
+from bss2lab.lab.engine import ENGINE, Engine, Task
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.models.control import Control
 from bss2lab.storage import write_atomically
@@ -185,15 +185,22 @@ class ViewModel(ABC):
 
     def pause(self) -> None:
         """Pause what this model computes (the kernel was interrupted)."""
-        for task in self.engine.tasks:
-            if task.key.split("/")[0] == self.key:
-                task.pause()
+        for task in self._tasks:
+            task.pause()
 
     def close(self) -> None:
         """Stop what this model computes."""
-        for task in self.engine.tasks:
-            if task.key.split("/")[0] == self.key:
-                task.stop()
+        for task in self._tasks:
+            task.stop()
+
+    @property
+    def busy(self) -> bool:
+        """Is something being computed for this model?"""
+        return any(task.state == "running" for task in self._tasks)
+
+    @property
+    def _tasks(self) -> list[Task]:
+        return [task for task in self.engine.tasks if task.key.split("/")[0] == self.key]
 
 
 def plainly(error: BaseException) -> str:

@@ -186,11 +186,12 @@ def _badge(model: Cockpit) -> str:
 
 
 def _alt(model: Cockpit, history: History, probe: Probe | None) -> str:
+    changed = f" Last change: {model.marks[-1][1]}." if model.marks else ""
     if probe is None or history.loss is None:
-        return f"Training cockpit, {model.phase}: nothing learned yet."
+        return f"Training cockpit, {model.phase}: nothing learned yet.{changed}"
     last = history.test.last
     test = f", test accuracy {last:.1f} %" if last is not None else ""
     return (
         f"Training cockpit, {model.phase}: {len(history.test)} epochs done, loss {history.loss:.3f}{test}; "
-        f"{probe.rates.sum():.1f} hidden spikes per sample, {probe.dead} dead and {probe.saturated} saturated neurons."
+        f"{probe.rates.sum():.1f} hidden spikes per sample, {probe.dead} dead and {probe.saturated} saturated neurons.{changed}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ from bss2lab.lab.views.controls import grouped
 from bss2lab.lab.views.renderer import RENDERER, Renderer
 from bss2lab.lab.views.scope import Scope
 from bss2lab.plots.style import PaperFigure
+
+STATIC = "BSS2LAB_STATIC"
+"""Environment variable; 1: widgets show themselves as pictures alone (for notebooks that are saved without a kernel)."""
 
 _COLOURS = {"info": "#444", "busy": "#0072B2", "good": "#00734f", "error": "#b00020"}
 _LIVE: dict[str, LabWidget] = {}
@@ -76,10 +80,11 @@ class LabWidget(w.VBox):
         return picture.draw(self.model.frame())
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        picture_ = {"image/png": base64.b64encode(self.picture().png(dpi=110)).decode()}
+        if os.environ.get(STATIC) == "1":
+            return picture_
         bundle = super()._repr_mimebundle_(**options)
-        if isinstance(bundle, dict):
-            bundle = {**bundle, "image/png": base64.b64encode(self.picture().png(dpi=110)).decode()}
-        return bundle  # type: ignore[return-value]
+        return {**bundle, **picture_} if isinstance(bundle, dict) else picture_
 
     def close(self) -> None:
         """Stop what it computes and take it off the page."""
