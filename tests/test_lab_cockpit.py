@@ -13,6 +13,7 @@ from bss2lab.lab.engine import Engine
 from bss2lab.lab.models import cockpit as module
 from bss2lab.lab.models.cockpit import Cockpit
 from bss2lab.lab.models.history import MOST, Curve
+from bss2lab.losses import Objective
 from bss2lab.presets import PRESETS
 from bss2lab.settings import SpeechConfig, TrainConfig
 from bss2lab.studies.networks import load_network
@@ -306,3 +307,25 @@ def test_long_curves_thin_out_and_keep_their_course():
     np.testing.assert_allclose(y, 2 * x)
     assert (np.diff(x) > 0).all()
     assert curve.last == 2.0 * (5 * MOST - 1)
+
+
+class FewSpikes(Objective):
+    """The standard objective, and a price for every spike."""
+
+    def terms(self, traces, labels, w_hidden, *rest):
+        spikes = traces.s_hidden.sum(dim=(1, 2)).mean()
+        return {**super().terms(traces, labels, w_hidden, *rest), "spikes": 0.05 * spikes}
+
+
+def test_an_objective_of_ones_own_trains_and_takes_its_sliders_away(data, engine):
+    model = Cockpit(small(epochs=1), data, objective=FewSpikes(), engine=engine)
+    assert not {"rho_b", "rho_a", "loss_scale"} & set(model.controls)
+    assert "learning_rate" in model.controls
+    model.paper()
+    assert model.message.kind != "error"
+    model.set(epochs=1, lr_decay=0.9)
+    model.start()
+    finished(model)
+    assert model.phase == "finished", model.message
+    assert model.history.terms["spikes"].last > 0
+    assert "spikes" in [layer.name for layer in panel(model, "loss").layers]

@@ -15,6 +15,7 @@ from bss2lab.lab.models.cockpit import Cockpit
 if TYPE_CHECKING:
     from bss2lab.inputs import Data
     from bss2lab.lab.views.widget import LabWidget
+    from bss2lab.losses import AnyObjective
     from bss2lab.settings import AnyConfig
 
 __all__ = ["Cockpit", "Report", "check", "cockpit", "finished"]
@@ -29,12 +30,19 @@ def check() -> Report:
     return Report(findings())
 
 
-def cockpit(config: AnyConfig | None = None, data: Data | None = None, *, key: str = "cockpit") -> LabWidget:
+def cockpit(
+    config: AnyConfig | None = None,
+    data: Data | None = None,
+    *,
+    objective: AnyObjective | None = None,
+    key: str = "cockpit",
+) -> LabWidget:
     """Show the training cockpit: a network learns on the emulated chip while its settings are moved.
 
     Args:
         config: where it begins: a ``TrainConfig`` or a ``SpeechConfig``; the default run on MNIST if not given.
         data: images or words; loaded at the first start if not given.
+        objective: what to minimise; the standard objective of the task, with its sliders, if not given.
         key: its name; a second cockpit of the same name stops the first.
 
     Returns:
@@ -42,7 +50,7 @@ def cockpit(config: AnyConfig | None = None, data: Data | None = None, *, key: s
     """
     from bss2lab.lab.views.widget import LabWidget
 
-    return LabWidget(Cockpit(config, data, key=key))
+    return LabWidget(Cockpit(config, data, objective=objective, key=key))
 
 
 async def finished(widget: LabWidget, *, timeout_s: float = 3600.0) -> None:

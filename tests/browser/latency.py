@@ -46,7 +46,7 @@ async ([key]) => {
     const canvas = document.querySelector('.bss2lab-scope canvas');
     const said = () => canvas.getAttribute('aria-label').split('Last change: ')[1] ?? '';
     const before = said(), handle = document.activeElement, begin = performance.now();
-    handle.dispatchEvent(new KeyboardEvent('keydown', { key, code: key, keyCode: key === 'ArrowRight' ? 39 : 37, bubbles: true }));
+    handle.dispatchEvent(new KeyboardEvent('keydown', { key, code: key, bubbles: true }));
     return await new Promise((done) => {
         const look = () => {
             if (said() !== before) done(performance.now() - begin);

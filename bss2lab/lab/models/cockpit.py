@@ -19,6 +19,7 @@ from bss2lab.lab.models.base import ViewModel, plainly
 from bss2lab.lab.models.cockpit_controls import CHIP, controls_of, paper_values
 from bss2lab.lab.models.history import History, Kept, position
 from bss2lab.lab.models.probe import Probe, Prober
+from bss2lab.losses import AnyObjective
 from bss2lab.presets import Published, published
 from bss2lab.results import Epoch, run_record, to_json
 from bss2lab.settings import AnyConfig, TrainConfig
@@ -50,6 +51,7 @@ class Cockpit(ViewModel):
     Args:
         config: where it begins; fields that have no control stay as they are here.
         data: images or words; loaded at the first start if not given.
+        objective: what to minimise; the standard objective of the task, with its sliders, if not given.
         key: name in the engine: a second cockpit of the same key stops the first.
         engine: where it trains.
     """
@@ -61,11 +63,12 @@ class Cockpit(ViewModel):
     }  # fmt: skip
 
     def __init__(
-        self, config: AnyConfig | None = None, data: Data | None = None, *, key: str = "cockpit",
-        engine: Engine = ENGINE,
+        self, config: AnyConfig | None = None, data: Data | None = None, *, objective: AnyObjective | None = None,
+        key: str = "cockpit", engine: Engine = ENGINE,
     ) -> None:  # fmt: skip
         self.base: AnyConfig = config or TrainConfig()
-        super().__init__(controls_of(self.base), key=key, engine=engine)
+        self.objective = objective
+        super().__init__(controls_of(self.base, own_objective=objective is not None), key=key, engine=engine)
         self.phase: Phase = "new"
         self.run: Run[Any] | None = None
         self.history = History()
@@ -141,7 +144,7 @@ class Cockpit(ViewModel):
 
     def paper(self) -> None:
         """Set everything to the values of the paper and the authors' code."""
-        self.set(**paper_values(self.base))
+        self.set(**paper_values(self.base, self.controls))
 
     def available(self) -> dict[str, bool]:
         """Return which buttons do something now."""
@@ -273,7 +276,7 @@ class Cockpit(ViewModel):
         yield
         chip = self._chip(config) if config.on_chip else None
         yield
-        run: Run[Any] = Run(config, data, chip=chip)
+        run: Run[Any] = Run(config, data, chip=chip, objective=self.objective)
         self._prober = Prober(config, data.held_out)
         with self.lock:
             self.run, self._pending, self._swap = run, {}, False

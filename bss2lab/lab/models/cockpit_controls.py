@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 from bss2lab.lab.models.control import Control
 from bss2lab.presets import PRESETS, SPEECH_PRESETS
 from bss2lab.settings import AnyConfig, SpeechConfig
+from bss2lab.train import OBJECTIVE
 
 CHIP = frozenset({"sigma_d", "detuned", "chip_seed", "noise"})
 """Settings that make another chip, which is then swapped in."""
@@ -17,8 +19,13 @@ _DETUNED = (("time constants", "tau"), ("thresholds", "threshold"), ("both", "bo
 _MODES = (("in the loop with the emulated chip", "itl"), ("software alone", "software"))
 
 
-def controls_of(config: AnyConfig) -> list[Control]:
-    """Return the controls of a cockpit, beginning at the values of a configuration."""
+def controls_of(config: AnyConfig, *, own_objective: bool = False) -> list[Control]:
+    """Return the controls of a cockpit, beginning at the values of a configuration.
+
+    Args:
+        config: has the values.
+        own_objective: the run minimises an objective of its own: what the standard one is made of is left out.
+    """
     kind = type(config)
 
     def of(name: str, label: str, **options: Any) -> Control:
@@ -45,7 +52,7 @@ def controls_of(config: AnyConfig) -> list[Control]:
         ]
         last = 9999
     return [
-        *controls,
+        *(control for control in controls if not (own_objective and control.name in OBJECTIVE)),
         of("dropout", "dropout", low=0, high=0.8, **live),
         of("sigma_d", "decalibration σ_d", low=0, high=0.5, group=CHIPS),
         of("detuned", "of its", look="choice", choices=_DETUNED, group=CHIPS),
@@ -64,12 +71,12 @@ def controls_of(config: AnyConfig) -> list[Control]:
     ]  # fmt: skip
 
 
-def paper_values(config: AnyConfig) -> dict[str, Any]:
-    """Return the settings of the paper and the authors' code; of the chip: calibrated, with its own noise.
+def paper_values(config: AnyConfig, names: Collection[str]) -> dict[str, Any]:
+    """Return, of these settings, those of the paper and the authors' code; of the chip: calibrated, with its own noise.
 
     On speech the paper names none but its objective: there they are the tuned ones.
     """
     own: AnyConfig = SPEECH_PRESETS["default"] if isinstance(config, SpeechConfig) else PRESETS["paper"]
-    fields = {control.name for control in controls_of(config)} & set(type(config).model_fields)
+    fields = set(names) & set(type(config).model_fields)
     values = {name: getattr(own, name) for name in fields - {"seed", "chip_seed", "mode"}}
     return cast("dict[str, Any]", {**values, "noise": 1.0})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bss2lab.datasets.speechset import SpeechSet
-from bss2lab.lab.frame import GREY, PALETTE, Axis, Frame, Layer, Mark, Panel, Series, Style, span
+from bss2lab.lab.frame import PALETTE, Axis, Frame, Layer, Mark, Panel, Series, Style, span
 from bss2lab.lab.models.history import History
 from bss2lab.lab.models.probe import Probe
 from bss2lab.settings import SpeechConfig
@@ -53,7 +53,7 @@ def _loss(history: History, x: Axis, marks: list[tuple[float, str]]) -> Panel:
     curves = {name: curve.arrays() for name, curve in history.terms.items()}
     for name, (at, values) in curves.items():
         shown = np.where(values > _FLOOR, values, np.nan)
-        layers.append(Series(_TERM_NAMES.get(name, name), at, shown, colour=_TERMS.get(name, GREY)))
+        layers.append(Series(_TERM_NAMES.get(name, name), at, shown, colour=_TERMS.get(name, PALETTE[4])))
     low, high = _log_range(*(values for _, values in curves.values()))
     layers += [Mark(at, "", along="x") for at, _ in marks]
     note = f"loss {history.loss:.3f}" if history.loss is not None else ""
@@ -193,5 +193,6 @@ def _alt(model: Cockpit, history: History, probe: Probe | None) -> str:
     test = f", test accuracy {last:.1f} %" if last is not None else ""
     return (
         f"Training cockpit, {model.phase}: {len(history.test)} epochs done, loss {history.loss:.3f}{test}; "
-        f"{probe.rates.sum():.1f} hidden spikes per sample, {probe.dead} dead and {probe.saturated} saturated neurons.{changed}"
+        f"{probe.rates.sum():.1f} hidden spikes per sample, {probe.dead} dead and "
+        f"{probe.saturated} saturated neurons.{changed}"
     )

@@ -18,7 +18,7 @@ from bss2lab.lab.views.scope import Scope
 from bss2lab.plots.style import PaperFigure
 
 STATIC = "BSS2LAB_STATIC"
-"""Environment variable; 1: widgets show themselves as pictures alone (for notebooks that are saved without a kernel)."""
+"""Environment variable; 1: widgets show themselves as pictures alone (for notebooks that are to be saved)."""
 
 _COLOURS = {"info": "#444", "busy": "#0072B2", "good": "#00734f", "error": "#b00020"}
 _LIVE: dict[str, LabWidget] = {}
