@@ -154,7 +154,8 @@ def test_measured_beside_the_truth(view):
     found, truth = view.measured["tau_mem"], Chip(0).mismatch.tau_mem_us
     assert found.value[17] == pytest.approx(truth[17], abs=5 * found.uncertainty[17])
     (line,) = [m for m in panel(view, "loupe").layers if isinstance(m, Mark)]
-    assert line.name == f"{truth[17]:.4g} | {found.value[17]:.4g} ± {found.uncertainty[17]:.1g} µs"
+    assert found.uncertainty[17] == pytest.approx(0.012, abs=0.003)
+    assert line.name == f"{truth[17]:.2f} | {found.value[17]:.2f} ± 0.01 µs"
     assert panel(view, "loupe").y.names == ("τ mem",)
     assert not view.available()["measure"]  # it is known now
 

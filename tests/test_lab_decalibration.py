@@ -13,13 +13,13 @@ from bss2lab.inputs import encode
 from bss2lab.lab.engine import Engine
 from bss2lab.lab.frame import Mark, Series
 from bss2lab.lab.models.decalibration import SWEEP, Decalibration
-from bss2lab.lab.models.detuned import Place
+from bss2lab.lab.models.detuned import Place, train_on
 from bss2lab.learners.readout import count_errors, evaluate_on_substrate
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import fig4_robustness
 from bss2lab.studies.fig4_robustness import RobustnessConfig, TransferConfig
 from bss2lab.studies.networks import Trained
-from bss2lab.studies.training import data_of
+from bss2lab.studies.training import data_of, train_network
 from bss2lab.train import Run
 from bss2lab.types import Weights
 
@@ -141,7 +141,7 @@ def test_histograms_show_the_hidden_truth(bench):
     assert shown.note == f"{len(self_active(detuned))} fire without input"
     assert bench.visit.self_active > 0
     middle = np.average(now.x, weights=now.y)
-    assert middle == pytest.approx(distance.mean(), abs=now.x[1] - now.x[0])
+    assert middle == pytest.approx(distance.mean(), abs=float(now.x[1] - now.x[0]))
     spread = np.sqrt(np.average((now.x - middle) ** 2, weights=now.y))
     assert spread == pytest.approx(distance.std(), rel=0.1)
     assert any(isinstance(m, Mark) and m.at == 0 for m in shown.layers)
@@ -177,7 +177,7 @@ def test_bad_input_changes_nothing(bench, home, tmp_path):
 
 
 def test_a_failed_training_says_so_and_gives_the_buttons_back(bench, monkeypatch):
-    def broken(config, data):
+    def broken(config, data, start):
         raise InputError("run: expected luck, got none; try again")
 
     monkeypatch.setattr("bss2lab.lab.models.decalibration.Run", broken)
@@ -203,6 +203,20 @@ def test_trainings_are_kept_and_found_again(home, tmp_path):
     again.train_software()
     assert again.wait(60)
     assert again.message.text.startswith("found: trained in software before")
+    first.train_here()
+    assert first.wait(60)
+    again.train_here()
+    assert again.wait(60)
+    assert again.message.text.startswith("found: trained in the loop on chip 0 before")
+    at = Place(0, "both", 0.0)
+    oracle = train_on(again.here[at].config, home.weights._asdict(), None)
+    np.testing.assert_array_equal(again.here[at].weights.hidden, oracle.arrays["hidden"])
+    again.set(begin="anew")
+    again.train_here()
+    assert again.wait(60)
+    assert again.message.text.startswith("trained")
+    anew = train_network(again.here[at].config, {}, None)
+    np.testing.assert_array_equal(again.here[at].weights.hidden, anew.arrays["hidden"])
 
 
 def test_settings_survive_json(bench):

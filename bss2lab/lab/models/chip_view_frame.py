@@ -42,7 +42,7 @@ def _weights(model: ChipView) -> list[Panel]:
         ]
         x = Axis("neuron", -0.5, NEURONS - 0.5, integer=True)
         y = Axis("synapse row", -0.5, NEURONS - 0.5, integer=True, down=True)
-        note = f"−{WEIGHT_MAX} … {WEIGHT_MAX} LSB; grey: none, or silenced"
+        note = f"−{WEIGHT_MAX} … {WEIGHT_MAX} LSB; blank: none, or silenced"
         return [Panel("weights", "Weights", x, y, layers, (0.0, 0.0, 0.42, _SPLIT), note=note, clicks=True)]
     panels = []
     for array, key in enumerate(HEMISPHERES):
@@ -68,7 +68,7 @@ def _time(model: ChipView) -> Axis:
 
 def _raster(model: ChipView, answer: Answer | None) -> Panel:
     y = Axis("neuron", -2.0, NEURONS + 1.0, integer=True)
-    box = (0.42, 0.0, 0.7, _SPLIT)
+    box = (0.42, 0.0, 0.66, _SPLIT)
     if answer is None:
         return Panel("raster", "Spikes", _time(model), y, (), box, empty="running …", clicks=True)
     chosen = answer.spike_neuron == model.values["neuron"]
@@ -94,7 +94,8 @@ def _loupe(model: ChipView) -> Panel:
     rows = [Mark(k + 0.3, text, colour="#444444", dashed=False) for k, (_, text) in enumerate(table)]
     y = Axis("", -0.7, len(table) - 0.3, names=tuple(name for name, _ in table), down=True)
     blank = Axis("", 0.0, 1.0, names=("",))
-    return Panel("loupe", f"Neuron {neuron}: truth | measured", blank, y, rows, (0.7, 0.0, 1.0, _SPLIT))
+    note = "hidden truth | measured"
+    return Panel("loupe", f"Neuron {neuron}", blank, y, rows, (0.66, 0.0, 1.0, _SPLIT), note=note)
 
 
 def _sample(model: ChipView, answer: Answer | None) -> list[Panel]:
@@ -104,7 +105,7 @@ def _sample(model: ChipView, answer: Answer | None) -> list[Panel]:
     kind = "hidden" if neuron < model.n_hidden else f"output {neuron - first}" if neuron >= first else "not used"
     if neuron < model.n_hidden and model.silenced[neuron]:
         kind = "silenced"
-    title, voltage = f"Membrane of neuron {neuron} ({kind})", Axis("membrane", 300.0, 800.0, unit="mV")
+    title, voltage = f"Neuron {neuron} ({kind})", Axis("membrane", 300.0, 800.0, unit="mV")
     if answer is None:
         return [Panel("membrane", title, _time(model), voltage, (), (0.0, _SPLIT, 0.6, 1.0), empty="running …")]
     panels = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,18 +20,18 @@ from bss2lab.lab.engine import ENGINE, Engine, Task
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.models import decalibration_frame
 from bss2lab.lab.models.base import ViewModel, plainly
-from bss2lab.lab.models.detuned import ALL, SHORT, Line, Place, Visit, controls_of
+from bss2lab.lab.models.detuned import ALL, SHORT, Line, Place, Visit, controls_of, record_of, training_from
 from bss2lab.lab.models.given import Given, held_out, network_of, settle, spread
 from bss2lab.learners import Samples
 from bss2lab.learners.readout import Tally, count_errors
 from bss2lab.results import Epoch
-from bss2lab.runner import Record
 from bss2lab.runner.store import Store, default_folder
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.fig4_robustness import RobustnessConfig
 from bss2lab.studies.networks import ImageNetwork, Trained
-from bss2lab.studies.training import data_of, trained, training_job
+from bss2lab.studies.training import data_of, trained
 from bss2lab.train import Run, set_threads
+from bss2lab.types import Weights
 
 SWEEP = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """The paper's spreads."""
@@ -90,7 +90,10 @@ class Decalibration(ViewModel):
     # --- buttons ----------------------------------------------------------------------------------------------
 
     def train_here(self) -> None:
-        """Train in the loop on the chip as it is detuned now; found in the cache if that was done before."""
+        """Train in the loop on the chip as it is detuned now; found in the cache if that was done before.
+
+        Begins with the weights of the network that was trained on the other chip, or anew, as is set.
+        """
         at = self.place
         config = self._trimmed(self.config.itl, chip_seed=at.chip, sigma_d=at.sigma_d, detuned=at.which)
 
@@ -98,11 +101,12 @@ class Decalibration(ViewModel):
             self.here[at] = network
             self.points = {k: v for k, v in self.points.items() if k[:2] != ("here", at)}
 
-        self._train(config, f"in the loop on {at}", keep)
+        start = self.home.weights if self.home is not None and self.values["begin"] == "home" else None
+        self._train(config, start, f"in the loop on {at}", keep)
 
     def train_software(self) -> None:
         """Train the network that is transferred; found in the cache if that was done before."""
-        self._train(self._trimmed(self.config.software), "in software", self._take_software)
+        self._train(self._trimmed(self.config.software), None, "in software", self._take_software)
 
     def sweep(self) -> None:
         """Visit the paper's six spreads, one after the other."""
@@ -209,7 +213,10 @@ class Decalibration(ViewModel):
             ("here", detuned, self.here.get(at)), ("transfer", detuned, self.software),
             ("itl", detuned, self.home), ("recalibrated", calibrated, None if known else self.software),
         ]  # fmt: skip
-        counts = {line: self._counting(chip, network, n) for line, chip, network in ways if network is not None}
+        counts: dict[Line, Iterator[Tally]] = {
+            line: self._counting(chip, network, n)
+            for line, chip, network in ways if network is not None
+        }  # fmt: skip
         while counts:
             for line in tuple(counts):
                 tally = next(counts[line], None)
@@ -257,36 +264,40 @@ class Decalibration(ViewModel):
             return
         self._looked = True
         config = self._trimmed(self.config.software)
-        found = self._found(config)
+        found = self._found(config, None)
         if found is not None:
             self.software = found
         elif not self.message.text:
             self.say("“train in software” makes the network that is transferred; then move σ_d")
 
-    def _found(self, config: TrainConfig) -> ImageNetwork | None:
+    def _found(self, config: TrainConfig, start: Weights | None) -> ImageNetwork | None:
         if self._data is not None:  # a record is of the data set itself
             return None
         with suppress(Bss2Error):  # damaged: it is made again
-            record = self._store.read(training_job(config).key)
+            record = self._store.read(training_from(config, start).key)
             return None if record is None else trained(config, record)
         return None
 
-    def _train(self, config: TrainConfig, where: str, keep: Callable[[ImageNetwork], None]) -> None:
+    def _train(
+        self, config: TrainConfig, start: Weights | None, where: str, keep: Callable[[ImageNetwork], None]
+    ) -> None:
         self.say(f"training {where}: loading …", "busy")
-        self._task = self.engine.start(f"{self.key}/train", self._training(config, where, keep))
+        self._task = self.engine.start(f"{self.key}/train", self._training(config, start, where, keep))
 
-    def _training(self, config: TrainConfig, where: str, keep: Callable[[ImageNetwork], None]) -> Iterator[None]:
+    def _training(
+        self, config: TrainConfig, start: Weights | None, where: str, keep: Callable[[ImageNetwork], None]
+    ) -> Iterator[None]:
         try:
-            network = self._found(config)
+            network = self._found(config, start)
             text = f"found: trained {where} before"
             if network is None:
-                run = Run(config, self._training_data(config))
+                run = Run(config, self._training_data(config), start=start)
                 yield
                 yield from self._followed(run, where)
                 weights: Any = run.learner.weights()
                 network = Trained(config, tuple(run.epochs), weights)
                 text = f"trained {where}, {run.epochs[-1].seconds * len(run.epochs):.0f} s"
-                self._file(network)
+                self._file(network, start)
             with self.lock:
                 keep(network)
                 self._task = None
@@ -313,12 +324,12 @@ class Decalibration(ViewModel):
         images = cast("ImageSet", self._data.train)
         return Data(images.take(min(config.limit or len(images), len(images))), self._data.held_out)
 
-    def _file(self, network: ImageNetwork) -> None:
+    def _file(self, network: ImageNetwork, start: Weights | None) -> None:
         if self._data is not None:
             return
-        record = Record({"epochs": [asdict(e) for e in network.epochs]}, network.weights._asdict())
+        record, job = record_of(network.epochs, network.weights), training_from(network.config, start)
         with suppress(OSError):  # a cache that cannot be written to: trained again next time
-            self._store.write(training_job(network.config), record, sum(e.seconds for e in network.epochs))
+            self._store.write(job, record, sum(e.seconds for e in network.epochs))
 
 
 def _home(network: Given, config: RobustnessConfig) -> ImageNetwork | None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bss2lab.lab.frame import GREY, PALETTE, Axis, Frame, Layer, Mark, Panel, Series, span
+from bss2lab.lab.models.detuned import LINES, Line, Visit
 
 if TYPE_CHECKING:
     from bss2lab.chip.mismatch import Mismatch
     from bss2lab.lab.models.decalibration import Decalibration
-    from bss2lab.lab.models.detuned import Line, Visit
+    from bss2lab.learners.readout import Tally
 
 COLOURS: dict[Line, str] = {
     "here": PALETTE[0],
@@ -45,7 +46,8 @@ def name_of(model: Decalibration, line: Line) -> str:
 def _errors(model: Decalibration, visit: Visit | None) -> Panel:
     layers: list[Layer] = []
     found, most = [np.empty(0)], 0.5
-    for line, colour in COLOURS.items():
+    for line in LINES:
+        colour = COLOURS[line]
         x, y = model.curve(line)
         y = np.maximum(y, 0.01)
         found.append(y)
@@ -77,13 +79,18 @@ def _detuned(model: Decalibration) -> str:
 
 def _now(model: Decalibration, visit: Visit | None) -> Panel:
     layers: list[Layer] = []
-    tallies = {} if visit is None else visit.tallies
-    shown = [line for line in COLOURS if line in tallies]
+    tallies: dict[Line, Tally] = {} if visit is None else visit.tallies
+    shown = [line for line in LINES if line in tallies]
     for k, line in enumerate(shown):
         error = 100 * tallies[line].error
         # the second, invisible bar sets the width
         layers.append(Series(f"{error:.2f} %", np.array([k, k + 1]), np.array([error, np.nan]), "bars", COLOURS[line]))
-    short = {"here": "here", "itl": "in the loop", "transfer": "transferred", "recalibrated": "recalibrated"}
+    short: dict[Line, str] = {
+        "here": "here",
+        "itl": "in the loop",
+        "transfer": "transferred",
+        "recalibrated": "recalibrated",
+    }
     names = tuple(short[line] for line in shown)
     top = max([5.0, *(110 * tallies[line].error for line in shown)])
     seen = [tallies[line] for line in shown]
@@ -143,7 +150,7 @@ def _alt(model: Decalibration, visit: Visit | None) -> str:
     if visit is None:
         return "Decalibration bench: nothing counted yet."
     errors = ", ".join(f"{name_of(model, line)} {100 * t.error:.2f} %" for line, t in visit.tallies.items())
-    points = sum(len(model.curve(line)[0]) for line in COLOURS)
+    points = sum(len(model.curve(line)[0]) for line in LINES)
     return (
         f"Decalibration bench, {visit.place}: test errors: {errors or 'being counted'}; {visit.self_active} neurons "
         f"fire without input; {points} points in the curves."

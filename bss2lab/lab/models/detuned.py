@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from bss2lab.chip.mismatch import Mismatch
 from bss2lab.lab.models.control import Control
 from bss2lab.learners.readout import Tally
 from bss2lab.presets import PRESETS
+from bss2lab.results import Epoch
+from bss2lab.runner import Job, Record
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.fig4_robustness import RobustnessConfig
-from bss2lab.types import Which
+from bss2lab.studies.training import run_to_the_end, training_job
+from bss2lab.types import AnyWeights, Weights, Which
+
+if TYPE_CHECKING:
+    from numpy import ndarray
 
 Line = Literal["here", "itl", "transfer", "recalibrated"]
 LINES: tuple[Line, ...] = ("here", "itl", "transfer", "recalibrated")
@@ -19,10 +27,10 @@ LINES: tuple[Line, ...] = ("here", "itl", "transfer", "recalibrated")
 the same after it was calibrated again."""
 
 SHORT = RobustnessConfig(
-    itl=PRESETS["default"].replace(epochs=3, lr_decay=0.7),
-    software=PRESETS["software"].replace(epochs=3, lr_decay=0.7),
+    itl=PRESETS["default"].replace(epochs=3, limit=20_000, lr_decay=0.7),
+    software=PRESETS["software"].replace(epochs=3, limit=20_000, lr_decay=0.7),
 )
-"""Trainings of some ten seconds."""
+"""Trainings of some seconds: enough to go on from a trained network; one that begins anew needs more."""
 
 ALL = 60_000
 """Images of the training set."""
@@ -75,6 +83,29 @@ class Visit:
     tallies: dict[Line, Tally] = field(default_factory=dict)
 
 
+def training_from(config: TrainConfig, start: Weights | None) -> Job:
+    """Return a training as a job: from given weights, or anew, when its record is shared with all studies.
+
+    Args:
+        config: the run.
+        start: weights to begin with, in model units; None: drawn from the run's seed.
+    """
+    if start is None:
+        return training_job(config)
+    return Job("training from weights", "going on", train_on, config, start._asdict())
+
+
+def train_on(config: TrainConfig, inputs: Mapping[str, ndarray], scratch: Path | None) -> Record:
+    """Train on one thread, beginning with given weights."""
+    run = run_to_the_end(config.replace(threads=1), scratch, Weights(inputs["hidden"], inputs["output"]))
+    return record_of(tuple(run.epochs), run.learner.weights())
+
+
+def record_of(epochs: tuple[Epoch, ...], weights: AnyWeights) -> Record:
+    """Return a training's record, which ``studies.training.trained`` reads."""
+    return Record({"epochs": [asdict(epoch) for epoch in epochs]}, weights._asdict())
+
+
 def controls_of(config: RobustnessConfig) -> list[Control]:
     """Return the bench's controls; training begins at the values of its in-the-loop run."""
     itl = config.itl
@@ -89,6 +120,11 @@ def controls_of(config: RobustnessConfig) -> list[Control]:
         Control(
             "images", "test images", 10_000, "whole", 1000, 10_000, 1000, 100, 10_000, "",
             "images on which errors are counted, spread over the test set", group=_CHIP,
+        ),
+        Control(
+            "begin", "in the loop, begin", "home", "choice", group=_TRAINING,
+            choices=(("with the in-the-loop network", "home"), ("anew", "anew")),
+            help="weights that “train in the loop here” begins with: those learned on the other chip, or random ones",
         ),
         of("epochs", "epochs", look="whole", low=1, high=15, step=1, group=_TRAINING),
         Control(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bss2lab.chip import Chip
 from bss2lab.chip.measurement import Measurement
 from bss2lab.chip.mismatch import FIELDS
@@ -21,8 +23,8 @@ QUANTITIES = {
 }  # fmt: skip
 """What is measured, and its short name."""
 
-_UNITS = {"leak": "mV", "reset": "mV", "threshold": "mV", "gain_exc": "mV/µs", "gain_inh": "mV/µs"}
-_UNITS |= {"cadc_offset": "LSB", "cadc_gain": ""}
+_UNITS = {"leak": " mV", "reset": " mV", "threshold": " mV", "gain_exc": " mV/µs", "gain_inh": " mV/µs"}
+_UNITS |= {"cadc_offset": " LSB", "cadc_gain": ""}
 
 
 def hidden_truth(chip: Chip, quantity: str) -> Float64[ndarray, "n"]:
@@ -47,13 +49,13 @@ def lines(
     """
     found = []
     for quantity in quantities:
-        text = f"{hidden_truth(chip, quantity)[neuron]:.4g} | "
-        m = measured.get(quantity)
-        if m is None:
-            text += "… "
-        elif neuron in m.failures:
-            text += "failed "
-        else:
-            text += f"{m.value[neuron]:.4g} ± {m.uncertainty[neuron]:.1g} "
-        found.append((QUANTITIES[quantity], text + _UNITS.get(quantity, "µs")))
+        truth, m = float(hidden_truth(chip, quantity)[neuron]), measured.get(quantity)
+        unit = _UNITS.get(quantity, " µs")
+        if m is None or neuron in m.failures:
+            text = f"{truth:.3g} | {'…' if m is None else 'failed'}{unit}"
+        else:  # digits as the uncertainty has them
+            error = float(m.uncertainty[neuron])
+            digits = int(np.clip(-np.floor(np.log10(error)), 0, 4)) if error > 0 else 4
+            text = f"{truth:.{digits}f} | {m.value[neuron]:.{digits}f} ± {error:.{digits}f}{unit}"
+        found.append((QUANTITIES[quantity], text))
     return found
