@@ -138,7 +138,7 @@ def test_histograms_show_the_hidden_truth(bench):
     shown = panel(bench, "distance")
     before, now = (layer for layer in shown.layers if isinstance(layer, Series))
     assert before.y.sum() == now.y.sum() == 256
-    assert shown.note == f"{len(self_active(detuned))} fire without input"
+    assert shown.note == f"{len(self_active(detuned))} self-active"
     assert bench.visit.self_active > 0
     middle = np.average(now.x, weights=now.y)
     assert middle == pytest.approx(distance.mean(), abs=float(now.x[1] - now.x[0]))

@@ -94,7 +94,7 @@ def _loupe(model: ChipView) -> Panel:
     rows = [Mark(k + 0.3, text, colour="#444444", dashed=False) for k, (_, text) in enumerate(table)]
     y = Axis("", -0.7, len(table) - 0.3, names=tuple(name for name, _ in table), down=True)
     blank = Axis("", 0.0, 1.0, names=("",))
-    note = "hidden truth | measured"
+    note = "truth | measured"
     return Panel("loupe", f"Neuron {neuron}", blank, y, rows, (0.66, 0.0, 1.0, _SPLIT), note=note)
 
 

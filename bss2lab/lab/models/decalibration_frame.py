@@ -132,7 +132,7 @@ def _histograms(visit: Visit | None) -> list[Panel]:
         ]
         note = f"{after.mean():.3g} ± {after.std():.2g} {unit}"
         if key == "distance":
-            note = f"{visit.self_active} fire without input"
+            note = f"{visit.self_active} self-active"
             if low < 0 < high:
                 layers.append(Mark(0.0, "fires by itself", along="x", colour=GREY))
         axes = Axis("hidden truth", low, high, unit=unit), Axis("neurons", 0.0, float(top), integer=True)
