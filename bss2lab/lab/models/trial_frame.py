@@ -1,0 +1,193 @@
+"""Panels that show one trial: rasters, read-out, votes, the share of every class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bss2lab.lab.frame import GREY, PALETTE, Axis, Heat, Layer, Mark, Panel, Series, span
+from bss2lab.lab.models.one_sample import Trial
+from bss2lab.settings import AnyConfig
+
+Box = tuple[float, float, float, float]
+
+INPUT, HIDDEN, PALE = "#000000", PALETTE[0], "#bdbdbd"
+MOST_NAMED = 10
+"""Classes up to which each has a colour and a name; of more, the strongest ``FEW`` and the true one have."""
+
+FEW = 4
+
+
+def time_axis(config: AnyConfig) -> Axis:
+    """Return the axis of chip time."""
+    return Axis("time", 0.0, float(config.duration_us), unit="µs")
+
+
+def now(at: float, config: AnyConfig) -> list[Layer]:
+    """Return the line at the time up to which is shown; none if everything is."""
+    return [Mark(at, "", along="x", colour="#000000", dashed=False)] if at < config.duration_us else []
+
+
+def raster(
+    config: AnyConfig, trial: Trial | None, box: Box, *, until: float, chosen: Mapping[int, str], empty: str,
+    choice: bool = True,
+) -> Panel:  # fmt: skip
+    """Return input spikes with the hidden ones above them.
+
+    Args:
+        config: the network's run.
+        trial: what to show.
+        box: place in the picture.
+        until: time up to which is shown, µs.
+        chosen: hidden neurons that are picked out, with their colours.
+        empty: said as long as there is nothing to show.
+        choice: can neurons be chosen in it?
+    """
+    n_in, n_hidden = config.n_inputs, config.n_hidden
+    unit = Axis("input | hidden neuron", -2.0, float(n_in + n_hidden) + 2.0, integer=True)
+    layers: list[Layer] = [Mark(n_in - 0.5, dashed=False)]
+    note = ""
+    if trial is not None:
+        (t_in, u_in), (t_hid, u_hid) = trial.seen.input_spikes.sample(0), trial.seen.hidden_spikes.sample(0)
+        early, shown = t_in <= until, t_hid <= until
+        plain = shown & ~np.isin(u_hid, list(chosen))
+        width = 1.8 if len(t_in) > 1000 else 2.4
+        layers += [
+            Series("input", t_in[early], u_in[early], style="dots", colour=INPUT, width=width, thing="unit"),
+            _hidden("hidden", t_hid[plain], u_hid[plain], n_in, HIDDEN, width + 0.4),
+        ]
+        for neuron, colour in chosen.items():
+            mine = shown & (u_hid == neuron)
+            layers.append(_hidden("", t_hid[mine], u_hid[mine], n_in, colour, width + 2.0))
+        note = f"{int(early.sum()):,} in, {int(shown.sum()):,} hidden"
+    return Panel(
+        "raster", "Spikes", time_axis(config), unit, [*layers, *now(until, config)], box, note=note, empty=empty,
+        clicks=choice, brushes=choice,
+    )  # fmt: skip
+
+
+def _hidden(name: str, times: np.ndarray, units: np.ndarray, n_in: int, colour: str, width: float) -> Series:
+    above = units.astype(np.int64) + n_in
+    return Series(name, times, above, style="dots", colour=colour, width=width, thing="neuron", origin=n_in)
+
+
+def layer_raster(config: AnyConfig, trial: Trial | None, box: Box, *, hidden: bool, empty: str) -> Panel:
+    """Return the spikes of one layer alone, with the time of the decision."""
+    n = config.n_hidden if hidden else config.n_inputs
+    name = "hidden neuron" if hidden else "input channel"
+    title, note, layers = ("Hidden spikes" if hidden else "Input spikes"), "", []
+    if trial is not None:
+        times, units = (trial.seen.hidden_spikes if hidden else trial.seen.input_spikes).sample(0)
+        colour = HIDDEN if hidden else INPUT
+        layers = [Series("", times, units, style="dots", colour=colour, width=2.2, thing=name), *_decided(trial)]
+        note = f"{len(times):,} spikes"
+    unit = Axis(name, -1.0, float(n), integer=True)
+    return Panel("hidden" if hidden else "input", title, time_axis(config), unit, layers, box, note=note, empty=empty)
+
+
+def _decided(trial: Trial) -> list[Layer]:
+    at = trial.verdict.decided_us
+    return [Mark(at, f"decided {at:.1f} µs", along="x", colour=GREY)]
+
+
+def readout(
+    config: AnyConfig, trial: Trial | None, box: Box, *, until: float, empty: str, decided: bool = False
+) -> Panel:
+    """Return the output membranes, cut at ``until`` (µs), with the time of the decision if ``decided``."""
+    time, label = time_axis(config), "output membrane (threshold = 1)"
+    if trial is None:
+        return Panel("readout", "Read-out", time, Axis(label, -1.0, 1.5), (), box, empty=empty)
+    traces = trial.seen.readout[0, :, : len(trial.classes)]
+    low, high = span(traces, pad=0.08, least=0.05)
+    layers = _by_class(trial, trial.seen.time_us, traces, until)
+    if trial.seen.limits is not None:
+        layers += [Mark(v, "ADC limit") for v in trial.seen.limits if low <= v <= high]
+    layers += _decided(trial) if decided else []
+    return Panel(
+        "readout", f"Read-out: {_verdict(trial)}", time, Axis(label, low, high), [*layers, *now(until, config)], box
+    )
+
+
+def votes(config: AnyConfig, trial: Trial | None, box: Box, *, empty: str) -> Panel:
+    """Return what speaks for each class as time goes on: running sums, or running peaks."""
+    title = "Running sums" if config.vote == "sum" else "Running peaks"
+    label = f"{'sum' if config.vote == 'sum' else 'peak'} of the output so far"
+    if trial is None:
+        return Panel("votes", title, time_axis(config), Axis(label, 0.0, 1.0), (), box, empty=empty)
+    gathered = trial.verdict.votes
+    low, high = span(gathered, pad=0.06, least=0.05)
+    layers = [*_by_class(trial, trial.seen.time_us, gathered, np.inf), *_decided(trial)]
+    return Panel("votes", title, time_axis(config), Axis(label, low, high), layers, box)
+
+
+def shares(trial: Trial | None, box: Box, *, most: int, ranked: bool, empty: str, noun: str = "class") -> Panel:
+    """Return a bar for every class: its share of the votes.
+
+    Args:
+        trial: what to show.
+        box: place in the picture.
+        most: classes that are shown at most.
+        ranked: best first? Otherwise by number.
+        empty: said as long as there is nothing to show.
+        noun: what a class is called.
+    """
+    y = Axis("share of the votes (softmax)", 0.0, 105.0, unit="%")
+    if trial is None:
+        return Panel("shares", "Answer", Axis(noun, -0.6, most - 0.4, integer=True), y, (), box, empty=empty)
+    values = 100 * trial.verdict.shares
+    order = np.argsort(-values, kind="stable")[:most] if ranked else np.arange(min(most, len(values)))
+    place = np.arange(len(order), dtype=np.float64)
+    best = order == trial.verdict.decision
+    height = np.where(best, values[order], np.nan), np.where(best, np.nan, values[order])
+    layers = [
+        Series(name, place, np.nan_to_num(h), style="bars", colour=colour)
+        for name, h, colour in (("decided", height[0], PALETTE[1]), ("others", height[1], PALE))
+    ]
+    names = tuple(trial.classes[k] for k in order)
+    title = f"Answer: “{trial.said}”"
+    note = f"{values[trial.verdict.decision]:.0f} %, after {trial.verdict.decided_us:.1f} µs"
+    return Panel("shares", title, Axis(noun, -0.6, len(order) - 0.4, names=names), y, layers, box, note=note)
+
+
+def image(pixels: np.ndarray, box: Box, *, title: str, empty: str) -> Panel:
+    """Return a grey image as it lies on the chip's inputs.
+
+    Args:
+        pixels: grey values 0 … 255, [row, column]; an empty array: nothing to show.
+        box: place in the picture.
+        title: heading.
+        empty: said as long as there is nothing to show.
+    """
+    rows, columns = pixels.shape if pixels.size else (16, 16)
+    layers = [Heat("grey value", pixels, 0.0, 255.0, palette="greys")] if pixels.size else []
+    return Panel(
+        "image", title, Axis("column", -0.5, columns - 0.5, integer=True),
+        Axis("row", -0.5, rows - 0.5, integer=True, down=True), layers, box, empty=empty,
+    )  # fmt: skip
+
+
+def _verdict(trial: Trial) -> str:
+    if trial.label is None:
+        return f"“{trial.said}”"
+    return f"{trial.classes[trial.label]} → {trial.said}" + ("" if trial.right else "  (wrong)")
+
+
+def _by_class(trial: Trial, time_us: np.ndarray, values: np.ndarray, until: float) -> list[Layer]:
+    """Return a curve per class; of many classes only those that matter are told apart."""
+    n = len(trial.classes)
+    named = range(n)
+    if n > MOST_NAMED:
+        strongest = np.argsort(-trial.verdict.shares, kind="stable")[:FEW].tolist()
+        named = sorted({*strongest, *([trial.label] if trial.label is not None else [])})
+    early = time_us <= until
+    rest: list[Layer] = [
+        Series("", time_us[early], values[early, k], colour=PALE, width=1.0) for k in range(n) if k not in named
+    ]
+    return rest + [
+        Series(
+            trial.classes[k], time_us[early], values[early, k], colour=PALETTE[i % len(PALETTE)],
+            width=2.6 if k == trial.verdict.decision else 1.2,
+        )
+        for i, k in enumerate(named)
+    ]  # fmt: skip
