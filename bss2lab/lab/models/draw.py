@@ -112,7 +112,9 @@ class Draw(OneSample):
         wait = "draw on the pad"
         panels = [
             trial_frame.image(shown, (0.0, 0.0, 0.314, 0.45), title="Shown to the chip", empty=wait),
-            trial_frame.shares(trial, (0.314, 0.0, 1.0, 0.45), most=len(self._classes), ranked=False, empty=wait),
+            trial_frame.bars(
+                config, trial, (0.314, 0.0, 1.0, 0.45), most=len(self._classes), ranked=False, empty=wait
+            ),
             trial_frame.raster(
                 config, trial, (0.0, 0.45, 0.5, 1.0), until=np.inf, chosen={}, empty=wait, choice=False
             ),

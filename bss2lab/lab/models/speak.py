@@ -151,7 +151,9 @@ class Speak(OneSample):
             trial_frame.layer_raster(config, trial, (0.0, 0.0, 0.5, 0.5), hidden=False, empty=wait),
             trial_frame.layer_raster(config, trial, (0.5, 0.0, 1.0, 0.5), hidden=True, empty=wait),
             trial_frame.votes(config, trial, (0.0, 0.5, 0.45, 1.0), empty=wait),
-            trial_frame.shares(trial, (0.45, 0.5, 1.0, 1.0), most=MOST_RANKED, ranked=True, empty=wait, noun="word"),
+            trial_frame.bars(
+                config, trial, (0.45, 0.5, 1.0, 1.0), most=MOST_RANKED, ranked=True, empty=wait, noun="word"
+            ),
         ]
         alt = "Speak a digit: nothing heard yet."
         if trial is not None and found is not None:

@@ -1,4 +1,4 @@
-"""Panels that show one trial: rasters, read-out, votes, the share of every class."""
+"""Panels that show one trial: rasters, read-out, votes over time and at the end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bss2lab.lab.frame import GREY, PALETTE, Axis, Heat, Layer, Mark, Panel, Series, span
+from bss2lab.lab.frame import PALETTE, Axis, Heat, Layer, Mark, Panel, Series, span
 from bss2lab.lab.models.one_sample import Trial
 from bss2lab.settings import AnyConfig
 
@@ -46,7 +46,7 @@ def raster(
     """
     n_in, n_hidden = config.n_inputs, config.n_hidden
     unit = Axis("input | hidden neuron", -2.0, float(n_in + n_hidden) + 2.0, integer=True)
-    layers: list[Layer] = [Mark(n_in - 0.5, dashed=False)]
+    layers: list[Layer] = []
     note = ""
     if trial is not None:
         (t_in, u_in), (t_hid, u_hid) = trial.seen.input_spikes.sample(0), trial.seen.hidden_spikes.sample(0)
@@ -54,6 +54,7 @@ def raster(
         plain = shown & ~np.isin(u_hid, list(chosen))
         width = 1.8 if len(t_in) > 1000 else 2.4
         layers += [
+            Mark(n_in - 0.5, dashed=False),
             Series("input", t_in[early], u_in[early], style="dots", colour=INPUT, width=width, thing="unit"),
             _hidden("hidden", t_hid[plain], u_hid[plain], n_in, HIDDEN, width + 0.4),
         ]
@@ -87,8 +88,11 @@ def layer_raster(config: AnyConfig, trial: Trial | None, box: Box, *, hidden: bo
 
 
 def _decided(trial: Trial) -> list[Layer]:
-    at = trial.verdict.decided_us
-    return [Mark(at, f"decided {at:.1f} µs", along="x", colour=GREY)]
+    return [Mark(trial.verdict.decided_us, along="x")]
+
+
+def _decided_note(trial: Trial) -> str:
+    return f"decided after {trial.verdict.decided_us:.1f} µs (dashed)"
 
 
 def readout(
@@ -105,8 +109,9 @@ def readout(
         layers += [Mark(v, "ADC limit") for v in trial.seen.limits if low <= v <= high]
     layers += _decided(trial) if decided else []
     return Panel(
-        "readout", f"Read-out: {_verdict(trial)}", time, Axis(label, low, high), [*layers, *now(until, config)], box
-    )
+        "readout", f"Read-out: {_verdict(trial)}", time, Axis(label, low, high), [*layers, *now(until, config)], box,
+        note=_decided_note(trial) if decided else "",
+    )  # fmt: skip
 
 
 def votes(config: AnyConfig, trial: Trial | None, box: Box, *, empty: str) -> Panel:
@@ -118,13 +123,16 @@ def votes(config: AnyConfig, trial: Trial | None, box: Box, *, empty: str) -> Pa
     gathered = trial.verdict.votes
     low, high = span(gathered, pad=0.06, least=0.05)
     layers = [*_by_class(trial, trial.seen.time_us, gathered, np.inf), *_decided(trial)]
-    return Panel("votes", title, time_axis(config), Axis(label, low, high), layers, box)
+    return Panel("votes", title, time_axis(config), Axis(label, low, high), layers, box, note=_decided_note(trial))
 
 
-def shares(trial: Trial | None, box: Box, *, most: int, ranked: bool, empty: str, noun: str = "class") -> Panel:
-    """Return a bar for every class: its share of the votes.
+def bars(
+    config: AnyConfig, trial: Trial | None, box: Box, *, most: int, ranked: bool, empty: str, noun: str = "class"
+) -> Panel:
+    """Return a bar for every class: what speaks for it at the end.
 
     Args:
+        config: the network's run.
         trial: what to show.
         box: place in the picture.
         most: classes that are shown at most.
@@ -132,22 +140,25 @@ def shares(trial: Trial | None, box: Box, *, most: int, ranked: bool, empty: str
         empty: said as long as there is nothing to show.
         noun: what a class is called.
     """
-    y = Axis("share of the votes (softmax)", 0.0, 105.0, unit="%")
+    label = f"vote: {config.vote} of the output"
     if trial is None:
-        return Panel("shares", "Answer", Axis(noun, -0.6, most - 0.4, integer=True), y, (), box, empty=empty)
-    values = 100 * trial.verdict.shares
+        x = Axis(noun, -0.6, most - 0.4, integer=True)
+        return Panel("answer", "Answer", x, Axis(label, 0.0, 1.0), (), box, empty=empty)
+    values = trial.verdict.votes[-1]
     order = np.argsort(-values, kind="stable")[:most] if ranked else np.arange(min(most, len(values)))
-    place = np.arange(len(order), dtype=np.float64)
-    best = order == trial.verdict.decision
-    height = np.where(best, values[order], np.nan), np.where(best, np.nan, values[order])
+    place, best = np.arange(len(order)), order == trial.verdict.decision
     layers = [
-        Series(name, place, np.nan_to_num(h), style="bars", colour=colour)
-        for name, h, colour in (("decided", height[0], PALETTE[1]), ("others", height[1], PALE))
+        Series("", place, values[order], style="bars", colour=PALE),
+        Series("", place, np.where(best, values[order], 0.0), style="bars", colour=PALETTE[1]),
     ]
+    low, high = span(values[order], np.zeros(1), pad=0.06)
+    y = Axis(label, low if values[order].min() < 0 else 0.0, high)
     names = tuple(trial.classes[k] for k in order)
-    title = f"Answer: “{trial.said}”"
-    note = f"{values[trial.verdict.decision]:.0f} %, after {trial.verdict.decided_us:.1f} µs"
-    return Panel("shares", title, Axis(noun, -0.6, len(order) - 0.4, names=names), y, layers, box, note=note)
+    share = 100 * float(trial.verdict.shares[trial.verdict.decision])
+    return Panel(
+        "answer", f"Answer: “{trial.said}”", Axis(noun, -0.6, len(order) - 0.4, names=names),
+        y, layers, box, note=f"softmax {share:.0f} %",
+    )  # fmt: skip
 
 
 def image(pixels: np.ndarray, box: Box, *, title: str, empty: str) -> Panel:

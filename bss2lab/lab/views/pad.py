@@ -41,10 +41,10 @@ class Pad(anywidget.AnyWidget):
         if content == self._shown:
             return False
         self._shown = content
-        self._send()
+        self._push()
         return True
 
-    def _send(self) -> None:
+    def _push(self) -> None:
         self.send({"type": "pixels", "side": self._side}, [self._shown])
 
     def _heard(self, _: Any, content: Any, buffers: Any) -> None:
@@ -53,7 +53,7 @@ class Pad(anywidget.AnyWidget):
                 self._shown = bytes(buffers[0])
                 self._on_pixels(self._shown)
             case {"type": "hello"}:
-                self._send()
+                self._push()
 
 
 class DrawWidget(LabWidget):
