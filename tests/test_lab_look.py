@@ -226,7 +226,7 @@ def test_what_comes_later_than_the_time_shown_is_not_drawn(look):
     (inputs,) = series(look, "raster", "input")
     early = [e for e in events(look.trial.seen.input_spikes) if e[0] <= 9.0]
     assert drawn(inputs) == early
-    look.set(time=34.0)
+    look.set(time=36.0)
     assert all(along == "y" for _, along in marks(look, "raster"))
 
 
@@ -243,7 +243,7 @@ def test_playing_moves_the_time_to_the_end_and_no_further(look, monkeypatch):
     assert seen == sorted(seen)
     assert len(set(seen)) > 3
     assert seen[0] < 10
-    assert look.values["time"] == 34.0
+    assert look.values["time"] == 36.0
     assert look.available() == {"play": True, "halt": False, "busiest": True}
 
 
@@ -259,7 +259,7 @@ def test_playing_stops_where_it_is_told_to(look, monkeypatch, how):
         getattr(look, how)()
     assert task.wait(10)
     at = look.values["time"]
-    assert at == 20.0 if how == "slider" else 5.0 <= at < 34.0
+    assert at == 20.0 if how == "slider" else 5.0 <= at < 36.0
     time.sleep(0.05)
     assert look.values["time"] == at
     assert look.available()["play"]
@@ -269,7 +269,7 @@ def test_playing_stops_where_it_is_told_to(look, monkeypatch, how):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"sample": 20}, {"sample": -1}, {"neuron": 246}, {"time": 35.0}, {"sigma_d": 2.0}, {"no_such": 1}]
+    "bad", [{"sample": 20}, {"sample": -1}, {"neuron": 246}, {"time": 36.1}, {"sigma_d": 2.0}, {"no_such": 1}]
 )
 def test_bad_settings_are_refused_and_nothing_moves(look, bad):
     before, trial = dict(look.values), look.trial

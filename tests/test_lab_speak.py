@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -184,10 +185,10 @@ def test_a_click_that_makes_no_spike_is_said(after_a_tone):
     click[10] = 1.0
     after_a_tone.set(keep_silence=True)
     assert after_a_tone.hear_samples(click, RATE).wait(WAIT_S)
-    after_a_tone.set(keep_silence=False)
     assert after_a_tone.message.kind == "error"
     assert "no spike" in after_a_tone.message.text
     assert after_a_tone.heard is before
+    after_a_tone.set(keep_silence=False)
 
 
 # --- settings ------------------------------------------------------------------------------------------------------
@@ -242,7 +243,7 @@ def test_microphone_and_file_reach_the_model(speak):
     assert speak.source == "recording"
     widget.file.value = (
         {"name": "same.wav", "type": "audio/wav", "size": 1, "content": memoryview(file_of(samples)),
-         "last_modified": __import__("datetime").datetime(2020, 1, 1, tzinfo=__import__("datetime").timezone.utc)},
+         "last_modified": datetime(2020, 1, 1, tzinfo=UTC)},
     )  # fmt: skip
     assert widget.file.value == ()  # ready for the same file once more
     assert speak.wait(WAIT_S)

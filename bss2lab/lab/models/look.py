@@ -17,7 +17,7 @@ from bss2lab.lab.engine import ENGINE, Engine
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.models import look_frame
 from bss2lab.lab.models.control import Control
-from bss2lab.lab.models.one_sample import IMAGES, Membranes, OneSample, membranes_of, network_of
+from bss2lab.lab.models.one_sample import IMAGES, Membranes, OneSample, end_us, membranes_of, network_of
 from bss2lab.settings import SpeechConfig
 from bss2lab.studies.networks import Trained
 
@@ -61,7 +61,7 @@ class Look(OneSample):
             load = speech.load if isinstance(config, SpeechConfig) else vision.load
             data = load(config.task, "test")
         self.data: ImageSet | SpeechSet = data.held_out if isinstance(data, Data) else data
-        last, end = len(self.data) - 1, float(config.duration_us)
+        last, end = len(self.data) - 1, end_us(config)
         super().__init__(
             network,
             [

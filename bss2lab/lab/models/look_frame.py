@@ -8,7 +8,7 @@ import numpy as np
 
 from bss2lab.lab.frame import GREY, PALETTE, Axis, Frame, Layer, Mark, Panel, Series, span
 from bss2lab.lab.models import trial_frame
-from bss2lab.lab.models.one_sample import Membranes, Trial
+from bss2lab.lab.models.one_sample import Membranes, Trial, end_us
 
 if TYPE_CHECKING:
     from bss2lab.lab.models.look import Look
@@ -98,7 +98,7 @@ def _many(
     above = (found.membranes_mv[:, chosen] - found.leak_mv[chosen]) / distance
     low, high = min(0.0, float(above.min())), max(1.0, float(above.max()))
     fine = found.time_us <= until
-    ends = model.network.config.duration_us * np.array([0.0, 0.5, 1.0])
+    ends = end_us(model.network.config) * np.array([0.0, 0.5, 1.0])
     layers: list[Layer] = []
 
     def lane(k: int, values: np.ndarray) -> np.ndarray:

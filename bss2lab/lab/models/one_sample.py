@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bss2lab.chip import Chip
+from bss2lab.chip import Chip, load_profile
 from bss2lab.errors import InputError, complain
 from bss2lab.lab.engine import ENGINE, Engine, Task
 from bss2lab.lab.models.base import ViewModel, plainly
@@ -76,6 +76,11 @@ def chip_controls(config: AnyConfig) -> list[Control]:
             "seed of the trial-to-trial noise: the same sample on the same chip, another time", group="emulated chip",
         ),
     ]  # fmt: skip
+
+
+def end_us(config: AnyConfig) -> float:
+    """Return the end of the time axis: whole microseconds that hold the last sample of the read-out."""
+    return float(np.ceil(config.duration_us + load_profile(config.profile).readout_lag_us))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bss2lab.lab.frame import PALETTE, Axis, Heat, Layer, Mark, Panel, Series, span
-from bss2lab.lab.models.one_sample import Trial
+from bss2lab.lab.models.one_sample import Trial, end_us
 from bss2lab.settings import AnyConfig
 
 Box = tuple[float, float, float, float]
@@ -21,12 +21,12 @@ FEW = 4
 
 def time_axis(config: AnyConfig) -> Axis:
     """Return the axis of chip time."""
-    return Axis("time", 0.0, float(config.duration_us), unit="µs")
+    return Axis("time", 0.0, end_us(config), unit="µs")
 
 
 def now(at: float, config: AnyConfig) -> list[Layer]:
     """Return the line at the time up to which is shown; none if everything is."""
-    return [Mark(at, "", along="x", colour="#000000", dashed=False)] if at < config.duration_us else []
+    return [Mark(at, "", along="x", colour="#000000", dashed=False)] if at < end_us(config) else []
 
 
 def raster(
