@@ -187,10 +187,11 @@ def _verdict(trial: Trial) -> str:
 def _by_class(trial: Trial, time_us: np.ndarray, values: np.ndarray, until: float) -> list[Layer]:
     """Return a curve per class; of many classes only those that matter are told apart."""
     n = len(trial.classes)
-    named = range(n)
+    named = list(range(n))
     if n > MOST_NAMED:
-        strongest = np.argsort(-trial.verdict.shares, kind="stable")[:FEW].tolist()
-        named = sorted({*strongest, *([trial.label] if trial.label is not None else [])})
+        strongest = np.argsort(-trial.verdict.shares, kind="stable")[:FEW]
+        true = [] if trial.label is None else [trial.label]
+        named = [k for k in named if k in strongest or k in true]
     early = time_us <= until
     rest: list[Layer] = [
         Series("", time_us[early], values[early, k], colour=PALE, width=1.0) for k in range(n) if k not in named
