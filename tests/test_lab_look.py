@@ -15,6 +15,8 @@ from bss2lab.lab.frame import Heat, Mark, Series
 from bss2lab.lab.models import look as module
 from bss2lab.lab.models.look import Look
 from bss2lab.lab.models.one_sample import IMAGES, SPEECH, network_of
+from bss2lab.lab.views.renderer import Renderer
+from bss2lab.lab.views.widget import LabWidget
 from bss2lab.lab.wire import packed
 from bss2lab.studies.listening import listen
 from bss2lab.studies.networks import Trained
@@ -263,6 +265,27 @@ def test_playing_stops_where_it_is_told_to(look, monkeypatch, how):
     time.sleep(0.05)
     assert look.values["time"] == at
     assert look.available()["play"]
+
+
+def test_a_browser_that_sends_the_slider_back_does_not_stop_the_play(look, monkeypatch):
+    """Browsers round what they are told: 7.625 comes back as 7.624999999999999."""
+    widget = LabWidget(look, renderer=Renderer())
+    (bound,) = [b for b in widget.bounds if b._control.name == "time"]
+    monkeypatch.setattr(module, "STEP_S", 0.01)
+    look.play()
+    task = next(t for t in look.engine.tasks if t.key == "look/play")
+    places = []
+    while look.values["time"] < 2.0 and not task.wait(0.02):
+        bound.sync()
+        places.append(bound.slider.value)
+    for place in places[1:]:
+        bound.slider.value = place - 1e-15 * 36
+    assert not look.available()["play"]
+    bound.slider.value = 30.0  # a hand
+    assert look.available()["play"]
+    assert look.values["time"] == 30.0
+    assert task.wait(10)
+    widget.close()
 
 
 # --- bad input, state ----------------------------------------------------------------------------------------------

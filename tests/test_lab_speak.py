@@ -109,9 +109,9 @@ def test_the_picture_shows_both_layers_the_running_sums_and_the_ranking(speak):
     (winner,) = [s for s in curves(speak, "votes") if s.name == heard.word]
     np.testing.assert_allclose(winner.y, sums[:, trial.verdict.decision], rtol=1e-5)
     assert len(curves(speak, "votes")) == 20
-    assert list(panel(speak, "answer").x.names) == ranking(heard)[:8]
+    assert list(panel(speak, "answer").x.names) == ranking(heard)[:6]
     bars = curves(speak, "answer")[0]
-    np.testing.assert_allclose(bars.y, np.sort(sums[-1])[::-1][:8], rtol=1e-4)
+    np.testing.assert_allclose(bars.y, np.sort(sums[-1])[::-1][:6], rtol=1e-4)
 
 
 # --- your own voice ------------------------------------------------------------------------------------------------

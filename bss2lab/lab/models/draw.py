@@ -56,7 +56,7 @@ class Draw(OneSample):
             got, fix = f"one for {network.config.task}", "speech is for `speak_digit`"
             raise InputError(complain("network", expected="a network for images", got=got, fix=fix))
         centre = Control(
-            "centre", "move to the middle", True, "switch", source="as the images of MNIST were made",
+            "centre", "centre it", True, "switch", source="as the images of MNIST were made",
             help="move the drawing by whole pixels until its centre of mass is in the middle, as far as there is room",
         )  # fmt: skip
         super().__init__(network, [centre], key=key, engine=engine)
@@ -111,14 +111,14 @@ class Draw(OneSample):
         config = self.network.config
         wait = "draw on the pad"
         panels = [
-            trial_frame.image(shown, (0.0, 0.0, 0.314, 0.45), title="Shown to the chip", empty=wait),
+            trial_frame.image(shown, (0.0, 0.0, 0.27, 0.42), title="Shown to the chip", empty=wait),
             trial_frame.bars(
-                config, trial, (0.314, 0.0, 1.0, 0.45), most=len(self._classes), ranked=False, empty=wait
+                config, trial, (0.27, 0.0, 1.0, 0.42), most=len(self._classes), ranked=False, empty=wait
             ),
             trial_frame.raster(
-                config, trial, (0.0, 0.45, 0.5, 1.0), until=np.inf, chosen={}, empty=wait, choice=False
+                config, trial, (0.0, 0.42, 0.5, 1.0), until=np.inf, chosen={}, empty=wait, choice=False
             ),
-            trial_frame.readout(config, trial, (0.5, 0.45, 1.0, 1.0), until=np.inf, empty=wait, decided=True),
+            trial_frame.readout(config, trial, (0.5, 0.42, 1.0, 1.0), until=np.inf, empty=wait, decided=True),
         ]  # fmt: skip
         alt = "Draw a digit: nothing drawn yet." if trial is None else f"The emulated chip sees {trial.sentence()}."
         return Frame(panels, alt, badge=self.badge, height=620)

@@ -29,7 +29,7 @@ from bss2lab.studies.networks import Trained
 MOST_BYTES = 50_000_000
 """Longest sound file that is taken: 5 s of any usual format have less."""
 
-MOST_RANKED = 8
+MOST_RANKED = 6
 """Words of the ranking that are drawn."""
 
 _TASK = "speech"
@@ -150,9 +150,9 @@ class Speak(OneSample):
         panels = [
             trial_frame.layer_raster(config, trial, (0.0, 0.0, 0.5, 0.5), hidden=False, empty=wait),
             trial_frame.layer_raster(config, trial, (0.5, 0.0, 1.0, 0.5), hidden=True, empty=wait),
-            trial_frame.votes(config, trial, (0.0, 0.5, 0.45, 1.0), empty=wait),
+            trial_frame.votes(config, trial, (0.0, 0.5, 0.5, 1.0), empty=wait),
             trial_frame.bars(
-                config, trial, (0.45, 0.5, 1.0, 1.0), most=MOST_RANKED, ranked=True, empty=wait, noun="word"
+                config, trial, (0.5, 0.5, 1.0, 1.0), most=MOST_RANKED, ranked=True, empty=wait, noun="word"
             ),
         ]
         alt = "Speak a digit: nothing heard yet."

@@ -92,7 +92,7 @@ def _decided(trial: Trial) -> list[Layer]:
 
 
 def _decided_note(trial: Trial) -> str:
-    return f"decided after {trial.verdict.decided_us:.1f} µs (dashed)"
+    return f"decided after {trial.verdict.decided_us:.1f} µs"
 
 
 def readout(
