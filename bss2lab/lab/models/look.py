@@ -192,7 +192,7 @@ class Look(OneSample):
             with self.lock:
                 if self._playing is not token:
                     return
-                at = min(end, start + end * (time.monotonic() - began) / PLAY_S)
+                at = min(end, round(start + end * (time.monotonic() - began) / PLAY_S, 2))
                 self.values["time"] = at
                 if at >= end:
                     self._playing = None

@@ -171,7 +171,7 @@ class Speak(OneSample):
         yield from self._listen(self.words, self.source, self._synthetic)
 
     def _hear(self, name: str, sound: Callable[[], Sound]) -> Task:
-        self.say(f"listening to {name} …", "busy")
+        self.say(f"listening to {name} … (the first time takes some seconds more)", "busy")
         return self._ask(lambda: self._heard_from(name, sound))
 
     def _ask(self, ask: Callable[[], Iterator[None]]) -> Task:
