@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import ipywidgets as w
@@ -11,6 +12,9 @@ from bss2lab.lab.models.base import ViewModel
 from bss2lab.lab.models.control import Control
 
 _LABEL = {"description_width": "150px"}
+
+_ECHO_S = 1.0
+"""For so long a slider that was put somewhere may come back from the browser, rounded in its last digit."""
 
 
 class Bound:
@@ -24,6 +28,7 @@ class Bound:
     def __init__(self, model: ViewModel, control: Control) -> None:
         self._model, self._control = model, control
         self._syncing = False
+        self._placed: list[tuple[float, float]] = []
         self.slider: Any = None
         self.box: Any = None
         self.widget: w.Widget = self._made()
@@ -37,6 +42,7 @@ class Bound:
             if self.box is not None and self.box.value != value:
                 self.box.value = value
             if self.slider is not None and abs(self.slider.value - (place := self._on_slider(value))) > 1e-9:
+                self._placed.append((place, time.monotonic()))
                 self.slider.value = place
         finally:
             self._syncing = False
@@ -86,10 +92,19 @@ class Bound:
         c, value = self._control, change["new"]
         if abs(value - self._on_slider(self._model.values[c.name])) < self.slider.step / 2:
             return  # the browser reports back where it put the handle: nobody moved it
+        if self._is_echo(value):
+            self.sync()
+            return
         if c.look == "log":
             at_end = value <= self.slider.min + 1e-9
             value = 0.0 if c.zero and at_end else float(f"{10**value:.3g}")
         self._set(value)
+
+    def _is_echo(self, value: float) -> bool:
+        """Is this no move of a hand, but a place where the slider was put, as the browser rounds it?"""
+        now = time.monotonic()
+        self._placed = [(place, at) for place, at in self._placed if now - at < _ECHO_S]
+        return any(abs(value - place) < 1e-6 * self.slider.step for place, _ in self._placed)
 
     def _boxed(self, change: Any) -> None:
         if not self._syncing:
