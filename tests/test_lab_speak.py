@@ -16,7 +16,7 @@ from bss2lab.errors import InputError
 from bss2lab.lab.engine import Engine
 from bss2lab.lab.frame import Series
 from bss2lab.lab.models import speak as module
-from bss2lab.lab.models.one_sample import IMAGES, SPEECH, network_of
+from bss2lab.lab.models.given import IMAGES, SPEECH, network_of
 from bss2lab.lab.models.speak import Speak
 from bss2lab.lab.views.renderer import Renderer
 from bss2lab.lab.views.upload import SpeakWidget

@@ -5,13 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bss2lab.chip import Chip, load_profile
-from bss2lab.errors import InputError, complain
 from bss2lab.lab.engine import ENGINE, Engine, Task
 from bss2lab.lab.models.base import ViewModel, plainly
 from bss2lab.lab.models.control import Control
@@ -20,7 +18,7 @@ from bss2lab.network import chip_weights
 from bss2lab.quantize import CADC_MV_PER_LSB
 from bss2lab.settings import AnyConfig, SpeechConfig
 from bss2lab.studies.fig2 import parallel_recording
-from bss2lab.studies.networks import Trained, load_network
+from bss2lab.studies.networks import Trained
 from bss2lab.studies.observation import Observation, Verdict, observe, verdict
 from bss2lab.train import chip_of
 
@@ -28,34 +26,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Float64
     from numpy import ndarray
 
-IMAGES, SPEECH = "fig3b_network.safetensors", "fig5_network.safetensors"
-"""Networks that come with the repository: of figure 3B (MNIST), and of figure 5 (synthetic speech)."""
-
 CHIP = ("chip_seed", "sigma_d", "detuned")
 """Settings that make another chip."""
-
-_RESULTS = Path("data/results")
-_ROOT = Path(__file__).resolve().parents[3]
-
-
-def network_of(network: Trained[Any, Any] | Path | str | None, shipped: str) -> Trained[Any, Any]:
-    """Return a network: the given one, that of a file, or one that comes with the repository.
-
-    Args:
-        network: a trained network, a file with one, or None.
-        shipped: file name of the one that is taken for None, below ``data/results``.
-
-    Raises:
-        DataError: if the file is missing or holds no network.
-        InputError: if the network does not spike.
-    """
-    if network is None:
-        network = _RESULTS / shipped if (_RESULTS / shipped).is_file() else _ROOT / _RESULTS / shipped
-    found = network if isinstance(network, Trained) else load_network(Path(network))
-    if found.config.mode == "ann":
-        fix = "pass one that was trained in the loop"
-        raise InputError(complain("network", expected="a spiking network", got="a ReLU network", fix=fix))
-    return found
 
 
 def chip_controls(config: AnyConfig) -> list[Control]:
