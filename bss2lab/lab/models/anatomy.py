@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from bss2lab.settings import TrainConfig
 from bss2lab.studies import anatomy, injection
 from bss2lab.studies.injection import Gradient, SideBySide
 from bss2lab.studies.networks import ImageNetwork, load_network
-
-if TYPE_CHECKING:
-    from numpy import ndarray
 
 QUIET_S = 0.15
 """Gradients are taken when nothing was moved for this long: the slider's traces come first."""
@@ -189,8 +186,10 @@ class Anatomy(ViewModel):
     @property
     def curve(self) -> list[Visited]:
         """The points of the present chip, batch and kind of detuning, by rising σ_d."""
-        chip, _, which, images = self._wanted()
-        own = [p for (c, _, w, n), p in list(self.points.items()) if (c, n) == (chip, images) and self._same(p, w, which)]
+        chip, _, which, images = self.wanted
+        own = [
+            p for (c, _, w, n), p in list(self.points.items()) if (c, n) == (chip, images) and self._same(p, w, which)
+        ]
         return sorted(own, key=lambda point: point.sigma_d)
 
     def frame(self) -> Frame:
@@ -201,7 +200,7 @@ class Anatomy(ViewModel):
 
     def _look(self) -> None:
         self.engine.start(f"{self.key}/traces", self._traces(dict(self.values)), urgent=True)
-        self.engine.start(f"{self.key}/gradients", self._gradients(self._wanted()))
+        self.engine.start(f"{self.key}/gradients", self._gradients(self.wanted))
 
     def _traces(self, v: dict[str, Any]) -> Iterator[None]:
         """One image in the model, on the chip, and in the injected graph."""
@@ -266,7 +265,9 @@ class Anatomy(ViewModel):
         anatomy.check_sigma(sigma)
         return chip.decalibrate(sigma, which, seed=seed) if sigma else chip
 
-    def _wanted(self) -> Chipped:
+    @property
+    def wanted(self) -> Chipped:
+        """What the gradients at the present settings depend on."""
         v = self.values
         return v["chip_seed"], v["sigma_d"], v["detuned"], v["images"]
 
@@ -323,10 +324,3 @@ def _controls(config: TrainConfig) -> list[Control]:
             help="first test images, over which the loss and its gradients are taken, ten by ten; the study has 100",
         ),
     ]  # fmt: skip
-
-
-def shown_gradient(found: Gradients, name: str, neuron: int) -> ndarray:
-    """Return the gradient of one hidden neuron's weights as the image that its inputs are, [row, column]."""
-    column = getattr(found, name).hidden[:, neuron].numpy()
-    side = round(len(column) ** 0.5)
-    return column.reshape(side, -1) if side * side == len(column) else column[None, :]

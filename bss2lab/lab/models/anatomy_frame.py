@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MODEL, CHIP, BETWEEN = PALETTE[0], PALETTE[1], PALETTE[2]
 _SPIKES = (1.34, 1.20)  # where spikes of the model and of the chip are marked, model units
-_TOP, _LOW = 0.5, 0.5
 _FLOOR = 1e-4
 _FAINT = 0.35
 _EPS = 0.02
@@ -29,7 +28,7 @@ def frame(model: Anatomy) -> Frame:
     """Return the picture as it is now."""
     with model.lock:
         found, taken = model.gradients, model.taken
-    wanted = model._wanted()
+    wanted = model.wanted
     current = found if taken == wanted else None
     panels = [_membrane(model), _derivative(model), _cosine(model), *_columns(model, current)]
     return Frame(panels, _alt(model), badge="emulated chip", height=680)
@@ -37,7 +36,7 @@ def frame(model: Anatomy) -> Frame:
 
 def _membrane(model: Anatomy) -> Panel:
     j, on = model.values["neuron"], model.values["injected"]
-    box, seen = (0.0, 0.0, 0.5, _TOP), model.seen
+    box, seen = (0.0, 0.0, 0.5, 0.5), model.seen
     time, title = Axis("model time", 0.0, model.config.duration_us, unit="µs"), f"Hidden neuron {j}"
     if seen is None:
         axis = Axis("membrane (threshold = 1)", -0.5, 1.5)
@@ -68,7 +67,7 @@ def _width(held: bool) -> float:
 
 
 def _derivative(model: Anatomy) -> Panel:
-    j, on, box, seen = model.values["neuron"], model.values["injected"], (0.5, 0.0, 1.0, _TOP), model.seen
+    j, on, box, seen = model.values["neuron"], model.values["injected"], (0.5, 0.0, 1.0, 0.5), model.seen
     time = Axis("model time", 0.0, model.config.duration_us, unit="µs")
     y, title = Axis("∂S/∂V", _FLOOR, 2.0, log=True), "What the gradient passes through"
     if seen is None:
@@ -83,7 +82,7 @@ def _derivative(model: Anatomy) -> Panel:
 
 
 def _cosine(model: Anatomy) -> Panel:
-    box, on = (0.0, _LOW, 0.5, 1.0), model.values["injected"]
+    box, on = (0.0, 0.5, 0.5, 1.0), model.values["injected"]
     curve = model.curve
     end = float(max(0.5, *(p.sigma_d for p in curve))) if curve else 0.5
     layers: list[Layer] = []
@@ -123,15 +122,16 @@ def _course(points: list[Point], kind: str, colour: str) -> list[Layer]:
 
 def _columns(model: Anatomy, found: Gradients | None) -> list[Panel]:
     """Return the gradient of the neuron's weights as the graph has it, and with full knowledge."""
-    from bss2lab.lab.models.anatomy import shown_gradient
-
     j, kind = model.values["neuron"], "injected" if model.values["injected"] else "alone"
-    boxes = (0.5, _LOW, 0.75, 1.0), (0.75, _LOW, 1.0, 1.0)
+    boxes = (0.5, 0.5, 0.75, 1.0), (0.75, 0.5, 1.0, 1.0)
     panels = []
     for name, title, box in ((kind, "∂L/∂W " + kind, boxes[0]),
                              ("full", "∂L/∂W full", boxes[1])):  # fmt: skip
         if found is None:
-            x, y = Axis("pixel column", -0.5, 15.5, integer=True), Axis("pixel row", -0.5, 15.5, integer=True, down=True)
+            x, y = (
+                Axis("pixel column", -0.5, 15.5, integer=True),
+                Axis("pixel row", -0.5, 15.5, integer=True, down=True),
+            )
             panels.append(Panel(name, title, x, y, (), box, empty="a moment …"))
             continue
         table = shown_gradient(found, name, j)
@@ -156,3 +156,10 @@ def _alt(model: Anatomy) -> str:
                 f"injection, {point.alone:.2f} without."
             )
     return text
+
+
+def shown_gradient(found: Gradients, name: str, neuron: int) -> ndarray:
+    """Return the gradient of one hidden neuron's weights as the image that its inputs are, [row, column]."""
+    column = getattr(found, name).hidden[:, neuron].numpy()
+    side = round(len(column) ** 0.5)
+    return column.reshape(side, -1) if side * side == len(column) else column[None, :]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bss2lab.errors import DataError, InputError, complain
-from bss2lab.lab.frame import PALETTE, Axis, Frame, Layer, Mark, Panel, Series
+from bss2lab.lab.frame import PALETTE, Axis, Frame, Layer, Mark, Panel, Series, Style
 from bss2lab.lab.models.cockpit import Cockpit
 from bss2lab.presets import Published, published
 from bss2lab.results import Epoch
@@ -53,6 +53,14 @@ class Course:
         """Loss by term, mean per sample, name → [epoch]."""
         names = dict.fromkeys(name for epoch in self.epochs for name in epoch.loss_terms)
         return {name: np.array([epoch.loss_terms.get(name, np.nan) for epoch in self.epochs]) for name in names}
+
+    @property
+    def summed(self) -> dict[str, ndarray]:
+        """Task loss, and the sum of all penalties."""
+        terms = self.terms
+        penalties = [values for name, values in terms.items() if name != "task"]
+        parts = {"task": terms["task"]} if "task" in terms else {}
+        return {**parts, "penalties": np.sum(penalties, axis=0)} if penalties else parts
 
     @property
     def train(self) -> ndarray:
@@ -107,7 +115,9 @@ def course_of(run: AnyRun, name: str = "") -> Course:
 def courses_of(runs: Sequence[AnyRun]) -> list[Course]:
     """Read several runs; those without a name are numbered."""
     read = [course_of(run) for run in runs]
-    named = [one if one.name else Course(_named(one, k, len(read)), one.epochs, one.config) for k, one in enumerate(read)]
+    named = [
+        one if one.name else Course(_named(one, k, len(read)), one.epochs, one.config) for k, one in enumerate(read)
+    ]
     seen: dict[str, int] = {}
     for k, one in enumerate(named):
         seen[one.name] = seen.get(one.name, 0) + 1
@@ -117,7 +127,7 @@ def courses_of(runs: Sequence[AnyRun]) -> list[Course]:
 
 
 def frame(courses: Sequence[Course]) -> Frame:
-    """Return the picture: loss by term and accuracies. A single run's terms have colours; of several, runs have."""
+    """Return the picture: loss by term and accuracies. Of several runs, all penalties are one curve."""
     end = max([2.0, *(float(one.at[-1]) for one in courses if one.epochs)])
     x = Axis("epoch", 1.0 - 0.02 * end, end * 1.02, integer=True)
     single = len(courses) == 1
@@ -126,12 +136,12 @@ def frame(courses: Sequence[Course]) -> Frame:
     for k, one in enumerate(courses):
         colour = PALETTE[k % 8]
         who = "" if single else f"{one.name}: "
-        for t, (term, values) in enumerate(one.terms.items()):
-            if not (values > _FLOOR).any():
-                continue
-            look = {"colour": PALETTE[t % 8]} if single else {"colour": colour, "style": "line" if not t else "dashed"}
-            shown = np.where(values > _FLOOR, values, np.nan)
-            losses.append(Series(f"{who}{TERMS.get(term, term)}", one.at, shown, width=1.8, **look))  # type: ignore[arg-type]
+        for t, (term, values) in enumerate((one.terms if single else one.summed).items()):
+            if (values > _FLOOR).any():
+                shown = np.where(values > _FLOOR, values, np.nan)
+                style: Style = "line" if single or not t else "dashed"
+                paint = PALETTE[t % 8] if single else colour
+                losses.append(Series(f"{who}{TERMS.get(term, term)}", one.at, shown, style, paint, 1.8))
         if one.epochs:
             test = "validation" if one.epochs[-1].test_accuracy is None else "test"
             colours = (PALETTE[0], PALETTE[1]) if single else (colour, colour)
@@ -141,25 +151,25 @@ def frame(courses: Sequence[Course]) -> Frame:
             ]
     papers = sorted({one.paper.test for one in courses if one.paper is not None})
     accuracies += [Mark(value, f"paper {value:.1f} %") for value in papers]
-    shown = [y.y for y in (*losses, *accuracies) if isinstance(y, Series)]
-    lows = [v[np.isfinite(v)] for v in shown[: len(losses)]]
-    low, high = _decades(np.concatenate([*lows, np.empty(0)]))
-    tops = np.concatenate([*(v[np.isfinite(v)] for v in shown[len(losses) :]), np.array([*papers, 99.0])])
+    low, high = _decades(_values(losses))
+    least = float(np.concatenate([_values(accuracies), [*papers, 99.0]]).min())
     empty = "no epoch yet"
-    return Frame(
-        [
-            Panel("loss", "Loss by term", x, Axis("loss per sample", low, high, log=True), losses, (0, 0, 0.5, 1), empty=empty),
-            Panel("accuracy", "Accuracy", x, Axis("correct", max(0.0, float(tops.min()) - 1.5), 100.6, unit="%"),
-                  accuracies, (0.5, 0, 1, 1), empty=empty),
-        ],
-        _alt(courses), badge=_badge(courses), height=400,
-    )  # fmt: skip
+    empty, loss = "no epoch yet", Axis("loss per sample", low, high, log=True)
+    correct = Axis("correct", max(0.0, least - 1.5), 100.6, unit="%")
+    panels = [
+        Panel("loss", "Loss by term", x, loss, losses, (0.0, 0.0, 0.5, 1.0), empty=empty),
+        Panel("accuracy", "Accuracy", x, correct, accuracies, (0.5, 0.0, 1.0, 1.0), empty=empty),
+    ]
+    return Frame(panels, _alt(courses), badge=_badge(courses), height=400)
 
 
 def _recorded(record: Any, name: str, where: str) -> Course:
     try:
         epochs = tuple(Epoch(**epoch) for epoch in record["epochs"])
-        if not all(np.isfinite([epoch.epoch, epoch.loss, epoch.train_accuracy, epoch.held_out_accuracy]).all() for epoch in epochs):
+        if not all(
+            np.isfinite([epoch.epoch, epoch.loss, epoch.train_accuracy, epoch.held_out_accuracy]).all()
+            for epoch in epochs
+        ):
             raise ValueError("numbers that are none")
         return Course(name, epochs, config_of(record["config"]) if "config" in record else None)
     except (KeyError, TypeError, ValueError, AssertionError) as error:
@@ -175,6 +185,12 @@ def _named(one: Course, k: int, n: int) -> str:
     if one.config is not None:
         return f"{one.config.task} {one.config.mode}, seed {one.config.seed}"
     return "run" if n == 1 else f"run {k + 1}"
+
+
+def _values(layers: Sequence[Layer]) -> ndarray:
+    """All finite values of some curves."""
+    some = [layer.y[np.isfinite(layer.y)] for layer in layers if isinstance(layer, Series)]
+    return np.concatenate([*some, np.empty(0)])
 
 
 def _decades(values: ndarray) -> tuple[float, float]:

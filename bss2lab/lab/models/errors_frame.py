@@ -53,7 +53,7 @@ def _confusion(classes: tuple[str, ...], judged: Judged | None, speech: bool) ->
     few = judged.n_outputs <= _FEW
     darkest = 10.0 if few else 40.0  # rare confusions must be seen too
     heat = Heat("share", np.nan_to_num(judged.confusion()), 0.0, darkest, written=few, unit="%")
-    note = f"% of each; darkest: {darkest:.0f} and more"
+    note = f"%, darkest: ≥ {darkest:.0f}"
     return Panel("confusion", title, x, y, (heat,), _LEFT, note=note, clicks=True)
 
 

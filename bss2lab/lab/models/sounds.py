@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 BURST_S = 5e-3
-"""Length of the tone that stands for a spike [assumed: short against a sound of speech, long enough to have a pitch]."""
+"""Length of the tone that stands for a spike [assumed: shorter than a sound of speech, but has a pitch]."""
 
 TONES_HZ = 44_100
 """Sampling rate of spikes as tones: the highest channels answer to 12 kHz."""

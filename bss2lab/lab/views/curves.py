@@ -167,9 +167,11 @@ def _legend(number: int) -> str:
 
 
 def _layout(frame: Frame) -> dict[str, Any]:
+    most = max(sum(bool(getattr(layer, "name", "")) for layer in panel.layers) for panel in frame.panels)
+    top = 40 + (20 * -(-most // 2) if most > 5 else 20)
     layout: dict[str, Any] = {
-        "template": "simple_white", "height": frame.height, "hovermode": "x unified", "autosize": True,
-        "margin": {"l": 60, "r": 10, "t": 70, "b": 45}, "font": {"size": 12}, "annotations": [], "meta": frame.alt,
+        "template": "simple_white", "height": frame.height - 60 + top, "hovermode": "x unified", "autosize": True,
+        "margin": {"l": 60, "r": 10, "t": top, "b": 60}, "font": {"size": 12}, "annotations": [], "meta": frame.alt,
     }  # fmt: skip
     gap = 60 / WIDTH
     for k, panel in enumerate(frame.panels):
@@ -180,7 +182,7 @@ def _layout(frame: Frame) -> dict[str, Any]:
         layout[_legend(k + 1)] = {"x": left, "y": 1.02, "xanchor": "left", "yanchor": "bottom", "orientation": "h"}
     if frame.badge:
         layout["annotations"].append({
-            "text": frame.badge, "x": 1.0, "y": 1.0, "xref": "paper", "yref": "paper", "xanchor": "right",
+            "text": frame.badge, "x": 1.0, "y": -0.13, "xref": "paper", "yref": "paper", "xanchor": "right",
             "yanchor": "top", "showarrow": False, "font": {"color": "white", "size": 11}, "bgcolor": "#666666",
         })  # fmt: skip
     return layout
@@ -190,9 +192,13 @@ def _axis(axis: Axis) -> dict[str, Any]:
     from math import log10
 
     low, high = (log10(axis.low), log10(axis.high)) if axis.log else (axis.low, axis.high)
-    made: dict[str, Any] = {"title": {"text": axis.title}, "range": [low, high], "type": "log" if axis.log else "linear"}
+    made: dict[str, Any] = {
+        "title": {"text": axis.title},
+        "range": [low, high],
+        "type": "log" if axis.log else "linear",
+    }
     if axis.log:
-        made["dtick"] = 1
+        made |= {"dtick": 1, "exponentformat": "power"}
     if axis.integer:
         made["tickformat"] = "d"
     return made
