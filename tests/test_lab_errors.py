@@ -15,7 +15,7 @@ from bss2lab.lab.engine import Engine
 from bss2lab.lab.frame import Heat, Series
 from bss2lab.lab.models import errors_frame, sounds
 from bss2lab.lab.models.errors import Errors
-from bss2lab.lab.models.judged import EVERY, Judged
+from bss2lab.lab.models.judged import EVERY, Entry, Judged
 from bss2lab.lab.models.shipped import IMAGE_NETWORK, SPEECH_NETWORK, shipped
 from bss2lab.lab.views.listen import Listening, table_of
 from bss2lab.lab.views.renderer import Renderer
@@ -80,7 +80,7 @@ def test_counts_by_hand():
     assert judged.error_of(unseen=False) == 50
     assert judged.select(said=1).tolist() == [4, 2, 3]
     assert judged.select(speaker=3, wrong=True).tolist() == [1]
-    assert judged.entry(1) == (11, 0, 2, 3)
+    assert judged.entry(1) == Entry(11, 0, 2, 3)
     assert judged.names == ("a", "b", "2")
 
 
