@@ -182,7 +182,7 @@ def _layout(frame: Frame) -> dict[str, Any]:
         layout[_legend(k + 1)] = {"x": left, "y": 1.02, "xanchor": "left", "yanchor": "bottom", "orientation": "h"}
     if frame.badge:
         layout["annotations"].append({
-            "text": frame.badge, "x": 1.0, "y": -0.13, "xref": "paper", "yref": "paper", "xanchor": "right",
+            "text": frame.badge, "x": 0.5, "y": -0.13, "xref": "paper", "yref": "paper", "xanchor": "center",
             "yanchor": "top", "showarrow": False, "font": {"color": "white", "size": 11}, "bgcolor": "#666666",
         })  # fmt: skip
     return layout
