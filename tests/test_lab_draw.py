@@ -11,7 +11,8 @@ from bss2lab.inputs import encode
 from bss2lab.lab.engine import Engine
 from bss2lab.lab.frame import Heat, Mark, Series
 from bss2lab.lab.models.draw import Draw, centred
-from bss2lab.lab.models.given import IMAGES, SPEECH, network_of
+from bss2lab.lab.models.given import network_of
+from bss2lab.lab.models.shipped import IMAGES, SPEECH
 from bss2lab.lab.views.pad import DrawWidget, Pad
 from bss2lab.lab.views.renderer import Renderer
 from bss2lab.studies.observation import observe

@@ -13,8 +13,9 @@ from bss2lab.inputs import Data, encode
 from bss2lab.lab.engine import Engine
 from bss2lab.lab.frame import Heat, Mark, Series
 from bss2lab.lab.models import look as module
-from bss2lab.lab.models.given import IMAGES, SPEECH, network_of
+from bss2lab.lab.models.given import network_of
 from bss2lab.lab.models.look import Look
+from bss2lab.lab.models.shipped import IMAGES, SPEECH
 from bss2lab.lab.views.renderer import Renderer
 from bss2lab.lab.views.widget import LabWidget
 from bss2lab.lab.wire import packed

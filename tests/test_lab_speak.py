@@ -16,7 +16,8 @@ from bss2lab.errors import InputError
 from bss2lab.lab.engine import Engine
 from bss2lab.lab.frame import Series
 from bss2lab.lab.models import speak as module
-from bss2lab.lab.models.given import IMAGES, SPEECH, network_of
+from bss2lab.lab.models.given import network_of
+from bss2lab.lab.models.shipped import IMAGES, SPEECH
 from bss2lab.lab.models.speak import Speak
 from bss2lab.lab.views.renderer import Renderer
 from bss2lab.lab.views.upload import SpeakWidget

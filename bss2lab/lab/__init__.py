@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from bss2lab.errors import Bss2Error
 from bss2lab.lab.checks import Report, findings
+from bss2lab.lab.models.anatomy import Anatomy
 from bss2lab.lab.models.chip_view import ChipView
 from bss2lab.lab.models.cockpit import Cockpit
 from bss2lab.lab.models.decalibration import Decalibration
 from bss2lab.lab.models.draw import Draw
+from bss2lab.lab.models.errors import Errors
 from bss2lab.lab.models.look import Look
 from bss2lab.lab.models.speak import Speak
 
@@ -24,15 +26,17 @@ if TYPE_CHECKING:
     from bss2lab.datasets.speechset import SpeechSet
     from bss2lab.datasets.vision import ImageSet
     from bss2lab.inputs import Data
+    from bss2lab.lab.models.curves import AnyRun
     from bss2lab.lab.models.given import Given
+    from bss2lab.lab.views.curves import Curves
     from bss2lab.lab.views.widget import LabWidget
     from bss2lab.losses import AnyObjective
     from bss2lab.settings import AnyConfig
-    from bss2lab.studies.networks import Trained
+    from bss2lab.studies.networks import ImageNetwork, Trained
 
 __all__ = [
-    "ChipView", "Cockpit", "Decalibration", "Draw", "Look", "Report", "Speak", "check", "chip_view", "cockpit",
-    "decalibration", "draw_digit", "finished", "look", "speak_digit",
+    "Anatomy", "ChipView", "Cockpit", "Decalibration", "Draw", "Errors", "Look", "Report", "Speak", "anatomy", "check",
+    "chip_view", "cockpit", "curves", "decalibration", "draw_digit", "errors", "finished", "look", "speak_digit",
 ]  # fmt: skip
 
 FIRST_S = 10.0
@@ -164,6 +168,75 @@ def speak_digit(network: Trained[Any, Any] | Path | str | None = None, *, key: s
     from bss2lab.lab.views.upload import SpeakWidget
 
     return SpeakWidget(Speak(network, key=key))
+
+
+def errors(
+    network: Trained[Any, Any] | Path | str | None = None, data: Data | None = None, *, key: str = "errors"
+) -> LabWidget:
+    """Show what a trained network takes for what, whose words it mishears, and what it did with single samples.
+
+    Args:
+        network: a trained network, or the file of one; the one for words that comes with the repository if not given.
+        data: images or words; loaded when needed if not given.
+        key: its name; a second one of the same name stops the first.
+
+    Returns:
+        The widget; its ``model`` is an ``Errors``. It classifies the test set in the background at once.
+
+    Raises:
+        DataError: if the file is no network.
+        InputError: if it is an ANN, or the data are of another kind.
+    """
+    from bss2lab.lab.views.listen import Listening
+    from bss2lab.lab.views.widget import LabWidget
+
+    model = Errors(network, data, key=key)
+    widget = LabWidget(model, beside=(Listening(model),))
+    model.evaluate()
+    return widget
+
+
+def curves(*runs: AnyRun) -> Curves:
+    """Show loss and accuracies of runs, with the paper's accuracy; values under the pointer, curves to switch off.
+
+    Args:
+        *runs: each a list of ``Epoch`` records, a record that ``bss2lab train --json`` wrote (or its file), or a
+            ``Cockpit``, which is followed.
+
+    Returns:
+        The widget; ``show(*runs)`` shows others, or more epochs.
+
+    Raises:
+        InputError, DataError: if something is no run.
+    """
+    from bss2lab.lab.views.curves import Curves
+
+    return Curves(*runs)
+
+
+def anatomy(
+    network: ImageNetwork | Path | str | None = None, images: ImageSet | None = None, *, key: str = "anatomy"
+) -> LabWidget:
+    """Show what injecting the chip's recording does to one neuron and to the gradient, as the chip is detuned.
+
+    Args:
+        network: a network trained on images, or its file; the one that comes with the repository if not given.
+        images: test images; loaded when needed if not given.
+        key: its name; a second one of the same name stops the first.
+
+    Returns:
+        The widget; its ``model`` is an ``Anatomy``.
+
+    Raises:
+        DataError: if the file is no network.
+        InputError: if it is a network for words, or an ANN.
+    """
+    from bss2lab.lab.views.widget import LabWidget
+
+    model = Anatomy(network, images, key=key)
+    widget = LabWidget(model)
+    model.start()
+    return widget
 
 
 async def finished(widget: LabWidget, *, timeout_s: float = 3600.0) -> None:

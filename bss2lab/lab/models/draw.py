@@ -17,8 +17,9 @@ from bss2lab.lab.frame import Frame
 from bss2lab.lab.models import trial_frame
 from bss2lab.lab.models.base import plainly
 from bss2lab.lab.models.control import Control
-from bss2lab.lab.models.given import IMAGES, network_of
+from bss2lab.lab.models.given import network_of
 from bss2lab.lab.models.one_sample import OneSample
+from bss2lab.lab.models.shipped import IMAGES
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.networks import Trained
 

@@ -11,25 +11,21 @@ import numpy as np
 from bss2lab.datasets import speech, vision
 from bss2lab.datasets.speechset import SpeechSet
 from bss2lab.datasets.vision import ImageSet
-from bss2lab.errors import DataError, InputError, complain
+from bss2lab.errors import InputError, complain
 from bss2lab.lab.models.base import ViewModel
+from bss2lab.lab.models.shipped import IMAGES, shipped
 from bss2lab.settings import AnyConfig, SpeechConfig
 from bss2lab.studies.networks import Trained, load_network
-
-IMAGES, SPEECH = "fig3b_network.safetensors", "fig5_network.safetensors"
-"""Networks that come with the repository: of figure 3B (MNIST), and of figure 5 (synthetic speech)."""
-
-_RESULTS = Path("data") / "results"
 
 Given = Trained[Any, Any] | Path | str | None
 
 
-def network_of(given: Given, shipped: str = IMAGES) -> Trained[Any, Any]:
+def network_of(given: Given, name: str = IMAGES) -> Trained[Any, Any]:
     """Return a trained network of spiking neurons.
 
     Args:
         given: the network, or a file of one; None: one that comes with the repository.
-        shipped: file name of the one that is taken for None, below ``data/results``.
+        name: file name of the one that is taken for None, below ``data/results``.
 
     Raises:
         DataError: if the file is missing or no network.
@@ -38,19 +34,10 @@ def network_of(given: Given, shipped: str = IMAGES) -> Trained[Any, Any]:
     if given is not None and not isinstance(given, Trained | str | Path):
         want, got = "a trained network or the path of one", type(given).__name__
         raise InputError(complain("network", expected=want, got=got, fix="pass a file or a Trained"))
-    found = given if isinstance(given, Trained) else load_network(_shipped(shipped) if given is None else Path(given))
+    found = given if isinstance(given, Trained) else load_network(shipped(name) if given is None else Path(given))
     if found.config.mode == "ann":
         fix = "pass one that was trained in the loop"
         raise InputError(complain("network", expected="a spiking network", got="a ReLU network", fix=fix))
-    return found
-
-
-def _shipped(name: str) -> Path:
-    places = [Path(__file__).parents[3], Path.cwd(), *Path.cwd().parents]
-    found = next((path for place in places if (path := place / _RESULTS / name).is_file()), None)
-    if found is None:
-        want, fix = f"{_RESULTS / name} of the repository", "pass network=FILE"
-        raise DataError(complain("network", expected=want, got="none found", fix=fix))
     return found
 
 

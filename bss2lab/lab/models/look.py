@@ -17,8 +17,9 @@ from bss2lab.lab.engine import ENGINE, Engine
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.models import look_frame
 from bss2lab.lab.models.control import Control
-from bss2lab.lab.models.given import IMAGES, network_of
+from bss2lab.lab.models.given import network_of
 from bss2lab.lab.models.one_sample import Membranes, OneSample, end_us, membranes_of
+from bss2lab.lab.models.shipped import IMAGES
 from bss2lab.settings import SpeechConfig
 from bss2lab.studies.networks import Trained
 

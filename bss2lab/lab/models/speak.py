@@ -20,8 +20,9 @@ from bss2lab.lab.engine import ENGINE, Engine, Task
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.models import trial_frame
 from bss2lab.lab.models.control import Control
-from bss2lab.lab.models.given import SPEECH, network_of
+from bss2lab.lab.models.given import network_of
 from bss2lab.lab.models.one_sample import OneSample, Trial
+from bss2lab.lab.models.shipped import SPEECH
 from bss2lab.settings import SpeechConfig
 from bss2lab.studies import listening
 from bss2lab.studies.listening import Heard
