@@ -37,7 +37,7 @@ def model(network, images):
     model = Anatomy(network, images, engine=Engine())
     model.set(images=10)
     model.start()
-    assert model.wait(120)
+    assert model.wait(600)
     assert model.message.kind == "good", model.message
     return model
 
@@ -86,7 +86,7 @@ def test_the_switch_says_what_the_graph_holds(model):
 def test_cosines_are_the_studys(model, network, images):
     """The same functions by hand, in one batch: parts of ten are put together as their mean."""
     assert model.set(images=20, sigma_d=0.2, chip_seed=1)
-    assert model.wait(120)
+    assert model.wait(600)
     point = model.curve[-1]
     assert (point.sigma_d, point.images) == (0.2, 20)
     config = network.config
@@ -103,20 +103,20 @@ def test_cosines_are_the_studys(model, network, images):
 def test_points_stay_and_belong_to_their_chip(model):
     model.forget()
     assert model.set(images=10, sigma_d=0.0, chip_seed=0)
-    assert model.wait(120)
+    assert model.wait(600)
     assert model.set(sigma_d=0.4)
-    assert model.wait(120)
+    assert model.wait(600)
     assert [point.sigma_d for point in model.curve] == [0.0, 0.4]
     dots = curves(panels(model)["cosine"])["injected · full knowledge"]
     assert np.allclose(dots.x, [0.0, 0.4])
     assert dots.y[0] > dots.y[1]
     model.clicked("cosine", 0.05, 0.9)
     assert model.values["sigma_d"] == 0.0
-    assert model.wait(120)
+    assert model.wait(600)
     assert len(model.curve) == 2
     model.set(detuned="tau")
     assert [point.sigma_d for point in model.curve] == [0.0]  # undetuned is undetuned, whatever would be
-    model.wait(120)
+    model.wait(600)
     model.forget()
     assert model.curve == []
 
@@ -137,7 +137,7 @@ def test_settings_go_to_json_and_back(model):
     assert model.values["neuron"] == 0
     assert model.from_json(text)
     assert (model.values["neuron"], model.values["sample"], model.values["injected"]) == (17, 3, False)
-    assert model.wait(120)
+    assert model.wait(600)
 
 
 def test_bad_settings_change_nothing(model):

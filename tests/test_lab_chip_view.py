@@ -37,7 +37,7 @@ def network():
 @pytest.fixture
 def view(network):
     model = ChipView(network, data_of(CONFIG), quantities=("tau_mem",), engine=Engine())
-    assert model.wait(60)
+    assert model.wait(600)
     yield model
     model.close()
 
@@ -66,7 +66,7 @@ def test_weights_lie_where_they_are_placed(view, network):
 
 def test_the_answer_is_the_chips(view, network):
     view.set(sample=7)
-    assert view.wait(60)
+    assert view.wait(600)
     one = encode(data_of(CONFIG).held_out.subset(np.array([7])), CONFIG)
     held, _ = chip_weights(network.weights, Chip(0))
     recording = Chip(0).run(held, one.spikes, seed=0)
@@ -97,7 +97,7 @@ def test_silenced_neurons_are_those_of_the_study(view, network):
     alive = view.accuracy
     view.ten()
     view.ten()
-    assert view.wait(60)
+    assert view.wait(600)
     assert view.silenced.sum() == 20
     job = SilencedConfig(train=CONFIG, fractions=(0.0, 20 / 60), draws=1)
     found = fig4_silencing.silence(job, network.weights._asdict(), None).values["errors"]
@@ -111,7 +111,7 @@ def test_silenced_neurons_are_those_of_the_study(view, network):
     assert shown.layers[1].x[-1] == 20
     assert np.isnan(panel(view, "weights").layers[0].values[:, view.silenced.argmax()]).all()
     view.wake()
-    assert view.wait(60)
+    assert view.wait(600)
     assert view.accuracy == alive
 
 
@@ -136,12 +136,12 @@ def test_a_silenced_neuron_climbs_over_its_threshold(view):
     busiest = int(np.bincount(view.answer.spike_neuron).argmax())
     view.set(neuron=busiest)
     view.toggle()
-    assert view.wait(60)
+    assert view.wait(600)
     assert (view.answer.spike_neuron != busiest).all()
     assert view.answer.membrane_mv[:, busiest].max() > Chip(0).mismatch.threshold_mv[busiest]
     assert "(silenced)" in panel(view, "membrane").title
     view.toggle()
-    assert view.wait(60)
+    assert view.wait(600)
     assert (view.answer.spike_neuron == busiest).any()
 
 
@@ -149,7 +149,7 @@ def test_measured_beside_the_truth(view):
     assert panel(view, "loupe").layers[0].name.endswith("| … µs")
     view.measure()
     assert not view.available()["measure"]
-    assert view.wait(60)
+    assert view.wait(600)
     assert view.message.kind == "good"
     found, truth = view.measured["tau_mem"], Chip(0).mismatch.tau_mem_us
     assert found.value[17] == pytest.approx(truth[17], abs=5 * found.uncertainty[17])
@@ -188,13 +188,13 @@ def test_settings_and_silenced_neurons_survive_json(view):
     view.set(neuron=5, sample=3)
     view.toggle()
     view.ten()
-    assert view.wait(60)
+    assert view.wait(600)
     text, silenced = view.to_json(), np.flatnonzero(view.silenced).tolist()
     assert json.loads(text)["silenced"] == silenced
     view.defaults()
     view.wake()
     assert view.from_json(text)
-    assert view.wait(60)
+    assert view.wait(600)
     assert (view.values["neuron"], view.values["sample"]) == (5, 3)
     assert np.flatnonzero(view.silenced).tolist() == silenced
     for bad in ([60], ["x"], [True], "all"):
@@ -209,7 +209,7 @@ def test_a_network_file_and_another_network(view, network, tmp_path):
     save_network(path, network)
     view.ten()
     view.show(path)
-    assert view.wait(60)
+    assert view.wait(600)
     assert not view.silenced.any()
     assert view.points == [(0, view.accuracy)]
 
@@ -221,7 +221,7 @@ def test_a_recurrent_network_of_words():
     weights = RecurrentWeights(**{k: draw.normal(0, 0.1, s).astype(np.float32) for k, s in sizes.items()})
     model = ChipView(Trained(config, (), weights), engine=Engine())
     model.set(samples=100)
-    assert model.wait(60)
+    assert model.wait(600)
     assert model.message.kind != "error"
     held, _ = chip_weights(weights, Chip(0))
     np.testing.assert_array_equal(model.weights[:40, :40], held.recurrent)

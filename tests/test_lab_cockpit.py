@@ -19,7 +19,7 @@ from bss2lab.settings import SpeechConfig, TrainConfig
 from bss2lab.studies.networks import load_network
 from bss2lab.train import Run
 
-WAIT_S = 120.0
+WAIT_S = 600.0
 
 
 def small(**changes):

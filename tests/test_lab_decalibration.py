@@ -42,7 +42,7 @@ def home():
 @pytest.fixture
 def bench(home, tmp_path):
     model = Decalibration(home, data_of(SMALL.itl), config=SMALL, store=tmp_path, engine=Engine())
-    assert model.wait(60)
+    assert model.wait(600)
     yield model
     model.close()
 
@@ -53,12 +53,12 @@ def panel(model, key):
 
 def at_place(model, **values):
     assert model.set(**values)
-    assert model.wait(60)
+    assert model.wait(600)
 
 
 def test_errors_are_those_of_the_study(bench):
     bench.train_software()
-    assert bench.wait(60)
+    assert bench.wait(600)
     at_place(bench, sigma_d=0.3)
     software = bench.software
     assert software is not None
@@ -94,7 +94,7 @@ def test_training_here_holds_for_this_place_alone(bench):
     assert "here" not in bench.visit.tallies
     bench.train_here()
     assert not bench.available()["train_here"]
-    assert bench.wait(60)
+    assert bench.wait(600)
     assert bench.available()["train_here"]
     trained = bench.here[Place(0, "tau", 0.4)]
     assert (trained.config.sigma_d, trained.config.detuned, trained.config.mode) == (0.4, "tau", "itl")
@@ -110,7 +110,7 @@ def test_training_here_holds_for_this_place_alone(bench):
 
 def test_curves_collect_what_was_visited(bench):
     bench.sweep()
-    assert bench.wait(120)
+    assert bench.wait(600)
     x, y = bench.curve("itl")
     assert x.tolist() == pytest.approx(SWEEP)
     assert bench.values["sigma_d"] == SWEEP[-1]
@@ -127,7 +127,7 @@ def test_curves_collect_what_was_visited(bench):
     at_place(bench, chip_seed=0, detuned="threshold")
     assert bench.curve("itl")[0].tolist() == [0.0, 0.5]  # at 0 nothing is detuned, whatever it is
     bench.clear()
-    assert bench.wait(60)
+    assert bench.wait(600)
     assert bench.curve("itl")[0].tolist() == [0.5]
 
 
@@ -152,7 +152,7 @@ def test_histograms_show_the_hidden_truth(bench):
 
 def test_a_click_goes_there_and_bars_show_it(bench):
     bench.clicked("errors", 0.1234, 50.0)
-    assert bench.wait(60)
+    assert bench.wait(600)
     assert bench.values["sigma_d"] == 0.12
     now = panel(bench, "now")
     error = 100 * bench.visit.tallies["itl"].error
@@ -182,7 +182,7 @@ def test_a_failed_training_says_so_and_gives_the_buttons_back(bench, monkeypatch
 
     monkeypatch.setattr("bss2lab.lab.models.decalibration.Run", broken)
     bench.train_software()
-    assert bench.wait(60)
+    assert bench.wait(600)
     assert (bench.message.kind, bench.message.text) == ("error", "run: expected luck, got none; try again")
     assert bench.available()["train_software"]
     assert bench.software is None
@@ -191,29 +191,29 @@ def test_a_failed_training_says_so_and_gives_the_buttons_back(bench, monkeypatch
 def test_trainings_are_kept_and_found_again(home, tmp_path):
     first = Decalibration(home, config=SMALL, store=tmp_path, engine=Engine())
     first.set(images=200)
-    assert first.wait(60)
+    assert first.wait(600)
     assert "train in software" in first.message.text
     first.train_software()
-    assert first.wait(60)
+    assert first.wait(600)
     again = Decalibration(home, config=SMALL, store=tmp_path, engine=Engine())
     again.set(images=200)
-    assert again.wait(60)
+    assert again.wait(600)
     np.testing.assert_array_equal(again.software.weights.hidden, first.software.weights.hidden)
     assert again.visit.tallies["transfer"].total == 200
     again.train_software()
-    assert again.wait(60)
+    assert again.wait(600)
     assert again.message.text.startswith("found: trained in software before")
     first.train_here()
-    assert first.wait(60)
+    assert first.wait(600)
     again.train_here()
-    assert again.wait(60)
+    assert again.wait(600)
     assert again.message.text.startswith("found: trained in the loop on chip 0 before")
     at = Place(0, "both", 0.0)
     oracle = train_on(again.here[at].config, home.weights._asdict(), None)
     np.testing.assert_array_equal(again.here[at].weights.hidden, oracle.arrays["hidden"])
     again.set(begin="anew")
     again.train_here()
-    assert again.wait(60)
+    assert again.wait(600)
     assert again.message.text.startswith("trained")
     anew = train_network(again.here[at].config, {}, None)
     np.testing.assert_array_equal(again.here[at].weights.hidden, anew.arrays["hidden"])
@@ -226,6 +226,6 @@ def test_settings_survive_json(bench):
     bench.defaults()
     assert bench.values["sigma_d"] == 0.0
     assert bench.from_json(text)
-    assert bench.wait(60)
+    assert bench.wait(600)
     assert bench.place == Place(0, "tau", 0.25)
     assert bench.visit.place == bench.place

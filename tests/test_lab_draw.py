@@ -19,7 +19,7 @@ from bss2lab.studies.observation import observe
 from bss2lab.train import chip_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-WAIT_S = 120.0
+WAIT_S = 600.0
 
 
 @pytest.fixture(scope="module")

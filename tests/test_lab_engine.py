@@ -8,7 +8,7 @@ import pytest
 
 from bss2lab.lab.engine import Engine
 
-WAIT_S = 20.0
+WAIT_S = 120.0
 
 
 @pytest.fixture

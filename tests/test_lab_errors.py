@@ -39,7 +39,7 @@ def spoken(words):
     known = words.subset(np.flatnonzero(~np.isin(words.speakers, (4, 5)))[:20])
     model = Errors(one_thread_network(SPEECH), Data(known, words.take(70)), engine=Engine())
     model.evaluate()
-    assert model.wait(60)
+    assert model.wait(600)
     assert model.message.kind == "good", model.message
     return model
 
@@ -49,7 +49,7 @@ def seen():
     images = vision.load("mnist", "test").take(450)
     model = Errors(one_thread_network(IMAGES), Data(images.take(30), images), engine=Engine())
     model.evaluate()
-    assert model.wait(60)
+    assert model.wait(600)
     assert model.message.kind == "good", model.message
     return model
 
@@ -105,11 +105,11 @@ def test_words_are_judged_and_drawn(spoken, words):
 def test_every_word_is_shown_in_the_trial_in_which_it_was_judged(spoken):
     """The running sums end at the decision, for words in the first batch and behind it."""
     spoken.set(said=EVERY, heard=EVERY, speaker=EVERY, wrong=False)
-    spoken.wait(60)
+    spoken.wait(600)
     assert len(spoken.listed) == 70
     for pick in (0, 5, 40, 69):
         assert spoken.set(pick=pick)
-        spoken.wait(60)
+        spoken.wait(600)
         look = spoken.look
         assert look.entry == spoken.listed[pick]
         assert int(errors_frame.votes_of(spoken, look)[-1].argmax()) == look.entry.heard
@@ -120,38 +120,38 @@ def test_every_word_is_shown_in_the_trial_in_which_it_was_judged(spoken):
 def test_clicks_select(spoken):
     wrong = spoken.judged.entry(int(spoken.judged.select(wrong=True)[0]))
     spoken.clicked("confusion", wrong.heard, wrong.said)
-    spoken.wait(60)
+    spoken.wait(600)
     assert wrong in spoken.listed
     assert {(one.said, one.heard) for one in spoken.listed} == {(wrong.said, wrong.heard)}
     spoken.clicked("speaker-words", wrong.said, wrong.speaker)
-    spoken.wait(60)
+    spoken.wait(600)
     assert {(one.said, one.speaker) for one in spoken.listed} == {(wrong.said, wrong.speaker)}
     spoken.clicked("speakers", 4.2, 10.0)
-    spoken.wait(60)
+    spoken.wait(600)
     assert spoken.listed
     assert all(one.speaker == 4 and one.said != one.heard for one in spoken.listed)
     first = spoken.look.entry
     spoken.next()
-    spoken.wait(60)
+    spoken.wait(600)
     assert spoken.look.entry == spoken.listed[1] != first
     spoken.previous()
-    spoken.wait(60)
+    spoken.wait(600)
     assert spoken.look.entry == first
     spoken.everything()
-    spoken.wait(60)
+    spoken.wait(600)
     assert len(spoken.listed) == spoken.judged.wrong.sum()
 
 
 def test_the_list_and_the_player_follow(spoken):
     spoken.everything()
-    spoken.wait(60)
+    spoken.wait(600)
     beside = Listening(spoken, renderer=Renderer())
     entry = spoken.look.entry
     assert f">{entry.index}<" in table_of(spoken)
     with wave.open(io.BytesIO(beside.player.value)) as file:
         assert file.getnframes() == len(spoken.look.audible.sound.samples)
     spoken.next()
-    spoken.wait(60)
+    spoken.wait(600)
     before = beside.player.value
     beside.draw()
     assert beside.player.value != before
@@ -161,11 +161,11 @@ def test_the_list_and_the_player_follow(spoken):
 def test_another_trial_and_the_way_back(spoken):
     settings, heard = spoken.to_json(), spoken.judged.heard.copy()
     assert spoken.set(noise_seed=3)
-    assert spoken.wait(60)
+    assert spoken.wait(600)
     assert "trial 3" in spoken.judged.where
     assert not np.array_equal(spoken.judged.heard, heard)
     assert spoken.from_json(settings)
-    assert spoken.wait(60)
+    assert spoken.wait(600)
     assert np.array_equal(spoken.judged.heard, heard)
     assert spoken.to_json() == settings
 
@@ -239,7 +239,7 @@ def test_images(seen):
     assert np.allclose(bars.y, judged.by_class())
     assert int(errors_frame.votes_of(seen, seen.look)[-1].argmax()) == seen.look.entry.heard
     seen.clicked("tiles", 17.0 + 5, 3.0)
-    seen.wait(60)
+    seen.wait(600)
     assert seen.look.entry == seen.listed[1]
     assert seen.frame().badge == "emulated chip"
     assert errors_frame.tile_at(300.0, 3.0, 5) is None
@@ -248,11 +248,11 @@ def test_images(seen):
 def test_detuning_hurts_and_software_does_not_know_it(seen):
     calibrated = seen.judged.error
     assert seen.set(sigma_d=0.5, limit=200)
-    assert seen.wait(60)
+    assert seen.wait(600)
     assert len(seen.judged) == 200
     assert seen.judged.error > calibrated + 10
     assert seen.set(where="software")
-    assert seen.wait(60)
+    assert seen.wait(600)
     assert seen.judged.where == "software model"
     assert seen.frame().badge == "software model"
     assert int(errors_frame.votes_of(seen, seen.look)[-1].argmax()) == seen.look.entry.heard

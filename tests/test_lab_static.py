@@ -118,7 +118,7 @@ def test_drawn_digits_are_recognised_by_the_chip(browser):
     model = Draw(key="drawn", engine=Engine())
     for name, points in DIGITS.items():
         browser.draw(points)
-        assert model.put(browser.pixels().tobytes()).wait(120)
+        assert model.put(browser.pixels().tobytes()).wait(600)
         assert model.trial.said == name
         browser.page.get_by_role("button", name="clear").click()
 

@@ -318,9 +318,6 @@ def _noise(v: dict[str, Any], first: int) -> int:
 
 
 def _check(config: AnyConfig, data: Data | None) -> None:
-    if config.mode == "ann":
-        fix = "pass a network of mode 'itl', 'transfer' or 'software'"
-        raise InputError(complain("network", expected="a spiking network", got="an ANN", fix=fix))
     if data is not None and isinstance(data.held_out, SpeechSet) != isinstance(config, SpeechConfig):
         want = "spoken words" if isinstance(config, SpeechConfig) else "images"
         got, fix = type(data.held_out).__name__, "pass the data that the network learned"
