@@ -16,6 +16,10 @@ function mix(a, b, t) {
   return a.map((v, k) => Math.round(v + (b[k] - v) * t));
 }
 
+function packed([r, g, b]) {
+  return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0; // as little-endian machines, all that browsers run on, store it
+}
+
 function floats(buffer) {
   if (!buffer) return new Float32Array(0);
   const view = ArrayBuffer.isView(buffer) ? buffer : new Uint8Array(buffer);
@@ -220,7 +224,7 @@ class Painter {
     if (one.style === "dots") {
       for (let k = 0; k < one.n; k++) g.fillRect(px(X[k]) - w / 2, py(Y[k]) - w / 2, w, w);
     } else if (one.style === "ticks") {
-      const h = Math.max(2, Math.abs(py(1) - py(0)) * 0.8);
+      const h = area.panel.y.integer ? Math.max(2, Math.abs(py(1) - py(0)) * 0.8) : 7 * s;
       for (let k = 0; k < one.n; k++) g.fillRect(px(X[k]) - w / 2, py(Y[k]) - h / 2, w, h);
     } else if (one.style === "bars") {
       const base = py(area.panel.y.log ? area.panel.y.low : Math.max(0, area.panel.y.low));
@@ -264,8 +268,13 @@ class Painter {
     const g = this.g, paint = PALETTES[one.palette], values = data.subarray(one.at, one.at + one.rows * one.columns);
     const shade = (v) => paint(Math.min(1, Math.max(0, (v - one.low) / (one.high - one.low))));
     const small = new OffscreenCanvas(one.columns, one.rows);
-    const pixels = new ImageData(one.columns, one.rows);
-    values.forEach((v, k) => pixels.data.set([...(Number.isNaN(v) ? [221, 221, 221] : shade(v)), 255], 4 * k));
+    const pixels = new ImageData(one.columns, one.rows), words = new Uint32Array(pixels.data.buffer);
+    const table = Uint32Array.from({ length: 256 }, (_, k) => packed(paint(k / 255))), none = packed([221, 221, 221]);
+    const step = 255 / (one.high - one.low);
+    for (let k = 0; k < values.length; k++) {
+      const v = values[k];
+      words[k] = v === v ? table[Math.min(255, Math.max(0, Math.round((v - one.low) * step)))] : none;
+    }
     small.getContext("2d").putImageData(pixels, 0, 0);
     const x0 = area.x.to_pixel(-0.5), x1 = area.x.to_pixel(one.columns - 0.5);
     const y0 = area.y.to_pixel(-0.5), y1 = area.y.to_pixel(one.rows - 0.5);

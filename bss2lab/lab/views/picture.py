@@ -81,10 +81,9 @@ def _axis(axes: Axes, axis: Axis, letter: str) -> None:
 def _series(axes: Axes, one: Series) -> None:
     options = {"color": one.colour, "alpha": one.alpha, "label": one.name or "_"}
     if one.style in ("dots", "ticks"):
-        marker = "s" if one.style == "dots" else "|"
-        axes.plot(
-            one.x, one.y, linestyle="none", marker=marker, markersize=one.width * 0.8, markeredgewidth=0, **options
-        )
+        marker, edge = ("s", 0.0) if one.style == "dots" else ("|", one.width)
+        size = one.width * 0.8 if one.style == "dots" else 7.0
+        axes.plot(one.x, one.y, linestyle="none", marker=marker, markersize=size, markeredgewidth=edge, **options)
     elif one.style == "bars":
         wide = float(one.x[1] - one.x[0]) * 0.9 if len(one.x) > 1 else 0.8
         axes.bar(one.x, one.y, width=wide, linewidth=0, **options)
