@@ -151,5 +151,5 @@ def test_bad_settings_change_nothing(model):
 def test_other_networks_are_refused(network):
     with pytest.raises(InputError, match="for images"):
         Anatomy(shipped(SPEECH))
-    with pytest.raises(InputError, match="ann"):
+    with pytest.raises(InputError, match="a spiking network"):
         Anatomy(dataclasses.replace(network, config=network.config.replace(mode="ann")))

@@ -264,5 +264,5 @@ def test_wrong_networks_and_data_are_refused(words, tmp_path):
     with pytest.raises(InputError, match="images"):
         Errors(one_thread_network(IMAGES), Data(words, words))
     network = one_thread_network(IMAGES)
-    with pytest.raises(InputError, match="ANN"):
+    with pytest.raises(InputError, match="a spiking network"):
         Errors(dataclasses.replace(network, config=network.config.replace(mode="ann")))
