@@ -14,7 +14,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 NOTEBOOKS := $(sort $(wildcard nbs/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lab bench figures clean
+.PHONY: help demo test lint lab voila bench figures clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -38,12 +38,15 @@ lint: $(VENV)/.installed-dev ## ruff, pyright and the import contracts
 lab: $(VENV)/.installed-lab ## open JupyterLab on nbs/
 	$(BIN)/python -m jupyterlab $(LAB_FLAGS) nbs
 
+voila: $(VENV)/.installed-lab ## the training cockpit alone, without JupyterLab around it
+	$(BIN)/python -m voila nbs/30_lab_training_cockpit.ipynb --show_tracebacks=True $(LAB_FLAGS)
+
 bench: $(VENV)/.installed-bench ## time this package against its peers
 	$(BIN)/bss2lab bench --peers
 
 figures: $(VENV)/.installed-lab ## run every notebook at full scale, in place (hours)
 	@test -n "$(NOTEBOOKS)" || { echo "make: there is no notebook in nbs/" >&2; exit 1; }
-	BSS2LAB_FULL=1 $(BIN)/python -m nbconvert --to notebook --execute --inplace \
+	BSS2LAB_FULL=1 BSS2LAB_STATIC=1 $(BIN)/python -m nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.store_widget_state=False $(NOTEBOOKS)
 
 clean: ## remove .venv and caches; runs/ and out/ stay

@@ -15,6 +15,7 @@ from bss2lab.learners import Samples
 from bss2lab.settings import AnyConfig, SpeechConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from jaxtyping import Int, UInt8
     from numpy import ndarray
 
 _SPLIT_SEED = 6
@@ -67,6 +68,21 @@ def encode(data: ImageSet | SpeechSet, config: AnyConfig, augment: np.random.Gen
     raise InputError(complain("data", expected=want, got=type(data).__name__, fix=fix))
 
 
+def encode_pixels(pixels: UInt8[ndarray, "n h w"], labels: Int[ndarray, "n"], config: TrainConfig) -> Samples:
+    """Encode images that are already reduced to the chip's inputs, as data sets are encoded.
+
+    Args:
+        pixels: grey values, [n, 16, 16], uint8.
+        labels: class of each image, [n].
+        config: lays out the time axis.
+
+    Raises:
+        InputError: if the images are not 8-bit, or not a stack [n, height, width].
+    """
+    spikes = encoding.encode(pixels, encoding.LatencyCode(duration_us=config.duration_us))
+    return Samples.of(pixels.reshape(len(pixels), -1), spikes, labels.astype(np.int64), config.dt_us)
+
+
 def augments(config: AnyConfig) -> bool:
     """Does this configuration change its training samples from epoch to epoch?"""
     return bool(config.sigma_u if isinstance(config, SpeechConfig) else config.rotation)
@@ -99,9 +115,7 @@ def _some(data: SpeechSet, n: int) -> SpeechSet:
 def _encode_images(images: ImageSet, config: TrainConfig, augment: np.random.Generator | None) -> Samples:
     turn = augment is not None and config.rotation
     angles = augment.uniform(-config.rotation, config.rotation, len(images)) if augment is not None and turn else None
-    pixels = images.prepare(angles)
-    spikes = encoding.encode(pixels, encoding.LatencyCode(duration_us=config.duration_us))
-    return Samples.of(pixels.reshape(len(pixels), -1), spikes, images.labels.astype(np.int64), config.dt_us)
+    return encode_pixels(images.prepare(angles), images.labels, config)
 
 
 def _encode_words(words: SpeechSet, config: SpeechConfig, augment: np.random.Generator | None) -> Samples:

@@ -128,7 +128,13 @@ class Objective:
     @property
     def has_compiled_form(self) -> bool:
         """Can the fused training step be used?"""
-        return type(self.task) is MaxOverTime
+        standard = BurstPenalty, ReadoutPenalty, WeightPenalty
+        parts = self.burst, self.readout, self.weight
+        return (
+            type(self) is Objective
+            and type(self.task) is MaxOverTime
+            and all(type(part) is kind for part, kind in zip(parts, standard, strict=True))
+        )
 
     def terms(self, traces: Traces, labels: Tensor, w_hidden: Tensor, *_: Tensor) -> dict[str, Float[Tensor, ""]]:
         """Return every term of the loss by name; their sum is the loss."""
@@ -157,7 +163,12 @@ class SpeechObjective:
     @property
     def has_compiled_form(self) -> bool:
         """Can the fused training step be used?"""
-        return type(self.task) is SumOverTime
+        return (
+            type(self) is SpeechObjective
+            and type(self.task) is SumOverTime
+            and type(self.rate) is RatePenalty
+            and type(self.weight) is WeightPenalty
+        )
 
     def terms(
         self, traces: Traces, labels: Tensor, w_hidden: Tensor, w_recurrent: Tensor

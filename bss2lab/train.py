@@ -19,6 +19,7 @@ import torch
 
 from bss2lab import checkpoint
 from bss2lab.chip import Chip, ChipProfile
+from bss2lab.errors import InputError, complain
 from bss2lab.inputs import Data, augments, encode
 from bss2lab.learners import BatchResult, Learner, make_learner
 from bss2lab.losses import (
@@ -50,12 +51,36 @@ class Progress:
         epoch: epoch in progress, from 1.
         batch, batches: batches done in this epoch, and in all of it.
         result: sums over the epoch so far.
+        last: of this batch alone.
     """
 
     epoch: int
     batch: int
     batches: int
     result: BatchResult
+    last: BatchResult
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Settings that were changed while a run was going on.
+
+    Attributes:
+        epoch: epoch in progress, from 1.
+        batch: batches of it that were done.
+        settings: the new values.
+    """
+
+    epoch: int
+    batch: int
+    settings: dict[str, object]
+
+
+OBJECTIVE = frozenset({"rho_b", "rho_a", "rho_w", "rho_r", "theta_r", "loss_scale"})
+"""Settings that the objective is made of."""
+
+LIVE = OBJECTIVE | {"learning_rate", "lr_decay", "dropout", "rotation", "sigma_u", "epochs"}
+"""Settings that may change while a run goes on."""
 
 
 @overload
@@ -122,7 +147,9 @@ class Run(Generic[C]):
         self.directory = directory
         self.chip: Substrate | None = (chip or chip_of(config)) if config.on_chip else None
         self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip, start)
+        self._own_objective = objective is not None
         self.epochs: list[Epoch] = []
+        self.changes: list[Change] = []
         self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()
         if directory is not None:
             path = directory / checkpoint.FILE
@@ -131,7 +158,7 @@ class Run(Generic[C]):
             elif path.exists():
                 checkpoint.refuse_overwriting(path)
             else:
-                self._save()  # a folder that cannot be written to is found out now, not after an epoch
+                self.save()  # a folder that cannot be written to is found out now, not after an epoch
         self.data = data or Data.load(config)
         self._check_position()
         self._held_out = encode(self.data.held_out, config)
@@ -146,34 +173,98 @@ class Run(Generic[C]):
             stop: asked after every batch; True ends the run there, with a checkpoint.
             on_batch: told about every batch.
         """
-        cfg = self.config
+        for event in self.steps():
+            if isinstance(event, Epoch):
+                yield event
+                continue
+            on_batch(event)
+            if stop():
+                self.save()
+                return
+
+    def steps(self) -> Iterator[Progress | Epoch]:
+        """Train batch by batch: yield where the run is after every batch, and a record after every epoch.
+
+        Between two steps the caller may wait as long as it likes (time is counted within steps alone), change
+        settings, swap the chip, or walk away: ``save`` keeps the place.
+        """
         n = len(self.data.train)
-        batches = -(-n // cfg.batch_size)
-        for epoch in range(len(self.epochs), cfg.epochs):
-            begin = time.perf_counter()
-            samples = self._unchanging or encode(self.data.train, cfg, self._random(_AUGMENTATION, epoch))
-            order = self._random(_ORDER, epoch).permutation(n)
-            rate = cfg.learning_rate * cfg.lr_decay**epoch
+        while not self.finished:
+            epoch = len(self.epochs)
+            order, samples = self._random(_ORDER, epoch).permutation(n), None
+            batches = -(-n // self.config.batch_size)
             for batch in range(self._batch, batches):
+                begin = time.perf_counter()
+                cfg = self.config
+                samples = (
+                    samples or self._unchanging or encode(self.data.train, cfg, self._random(_AUGMENTATION, epoch))
+                )
                 index = order[batch * cfg.batch_size : (batch + 1) * cfg.batch_size]
                 alive = self._random(_DROPOUT, epoch, batch).random(cfg.n_hidden) >= cfg.dropout
-                self._sums.add(
-                    self.learner.train_batch(
-                        samples, index, learning_rate=rate, alive=alive, noise_seed=self._noise(_TRAIN_NOISE, epoch)
-                    )
-                )
+                done = self.learner.train_batch(
+                    samples, index, learning_rate=self.learning_rate, alive=alive,
+                    noise_seed=self._noise(_TRAIN_NOISE, epoch),
+                )  # fmt: skip
+                self._sums.add(done)
                 self._batch = batch + 1
-                on_batch(Progress(epoch + 1, batch + 1, batches, self._sums))
-                if stop():
-                    self._seconds += time.perf_counter() - begin
-                    self._save()
-                    return
+                self._seconds += time.perf_counter() - begin
+                yield Progress(epoch + 1, batch + 1, batches, self._sums, done)
+            begin = time.perf_counter()
             evaluation = self.learner.evaluate(self._held_out, noise_seed=self._noise(_TEST_NOISE, epoch))
             self._seconds += time.perf_counter() - begin
-            self.epochs.append(self._record(epoch, evaluation.accuracy, evaluation.hidden_spikes_per_image, rate))
+            record = self._record(epoch, evaluation.accuracy, evaluation.hidden_spikes_per_image, self.learning_rate)
+            self.epochs.append(record)
             self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()
-            self._save()
-            yield self.epochs[-1]
+            self.save()
+            yield record
+
+    def change(self, **settings: object) -> None:
+        """Change settings of a run that goes on: they hold from its next batch (rotation and σ_u: next epoch).
+
+        Args:
+            **settings: any of ``LIVE``.
+
+        Raises:
+            InputError: if a setting is not one of these, or out of range; then nothing is changed.
+        """
+        allowed = LIVE & set(type(self.config).model_fields)
+        if self._own_objective or self.config.mode == "ann":  # the objective is not made from settings
+            allowed -= OBJECTIVE
+        if self.config.mode == "ann":
+            allowed -= {"dropout"}
+        for name in set(settings) - allowed:
+            want = f"one of {', '.join(sorted(allowed))}"
+            raise InputError(complain("change", expected=want, got=repr(name), fix="start another run for it"))
+        config = self.config.replace(**settings)
+        if augments(config) != augments(self.config):
+            self._unchanging = None if augments(config) else encode(self.data.train, config)
+        if OBJECTIVE & set(settings):
+            self.learner.aim(objective_of(config))
+        self.config = config
+        self.changes.append(Change(len(self.epochs) + 1, self._batch, dict(settings)))
+
+    def move_to(self, chip: Substrate) -> None:
+        """Go on with another chip in the loop (the same one detuned, another one); weights stay.
+
+        Raises:
+            InputError: if the run is not on a chip.
+        """
+        if not self.config.on_chip:
+            want = "a run on a chip"
+            raise InputError(complain("move_to", expected=want, got=f"mode {self.config.mode!r}", fix="use mode 'itl'"))
+        self.learner.move_to(chip)
+        self.chip = chip
+
+    @property
+    def learning_rate(self) -> float:
+        """Adam's rate in the epoch in progress."""
+        return self.config.learning_rate * self.config.lr_decay ** len(self.epochs)
+
+    def save(self) -> None:
+        """Keep the checkpoint, if the run has a place for it."""
+        if self.directory is not None:
+            position = checkpoint.Position(list(self.epochs), self._batch, self._seconds, self._sums)
+            checkpoint.save(self.directory / checkpoint.FILE, self.config, self.chip, position, self.learner.state())
 
     @property
     def profile(self) -> ChipProfile | None:
@@ -206,11 +297,6 @@ class Run(Generic[C]):
 
     def _noise(self, purpose: int, epoch: int) -> int:
         return int(self._random(purpose, epoch).integers(2**62))
-
-    def _save(self) -> None:
-        if self.directory is not None:
-            position = checkpoint.Position(list(self.epochs), self._batch, self._seconds, self._sums)
-            checkpoint.save(self.directory / checkpoint.FILE, self.config, self.chip, position, self.learner.state())
 
     def _check_position(self) -> None:
         """Refuse a checkpoint that stands where this training set has no batch."""

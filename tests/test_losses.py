@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from bss2lab.errors import InputError
 from bss2lab.kernels import Traces
-from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, ReadoutPenalty, WeightPenalty, check_labels
+from bss2lab.losses import (
+    BurstPenalty,
+    MaxOverTime,
+    Objective,
+    ReadoutPenalty,
+    SpeechObjective,
+    WeightPenalty,
+    check_labels,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -126,3 +134,31 @@ def test_labels_out_of_range_are_refused(labels, got):
 def test_no_labels_and_the_outermost_labels_are_fine():
     check_labels(torch.tensor([], dtype=torch.int64), 3)
     check_labels(torch.tensor([0, 2]), 3)
+
+
+class Sparse(Objective):
+    """An objective with a term of its own."""
+
+    def terms(self, traces, labels, w_hidden, *rest):
+        return {**super().terms(traces, labels, w_hidden, *rest), "own": traces.s_hidden.sum(dim=(1, 2)).mean()}
+
+
+class Gentle(BurstPenalty):
+    """Another burst penalty."""
+
+    def __call__(self, traces):
+        return 0.5 * super().__call__(traces)
+
+
+@pytest.mark.parametrize("objective", [Sparse(), Objective(burst=Gentle()), Objective(readout=lambda traces: 0.0)])
+def test_whoever_changes_a_term_is_not_given_the_compiled_one(objective):
+    assert not objective.has_compiled_form
+
+
+def test_the_same_holds_for_speech():
+    class Own(SpeechObjective):
+        pass
+
+    assert SpeechObjective().has_compiled_form
+    assert not Own().has_compiled_form
+    assert not SpeechObjective(task=MaxOverTime()).has_compiled_form

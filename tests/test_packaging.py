@@ -20,11 +20,11 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-TARGETS = ["help", "demo", "test", "lint", "lab", "bench", "figures", "clean"]
+TARGETS = ["help", "demo", "test", "lint", "lab", "voila", "bench", "figures", "clean"]
 
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "soundfile": "pysoundfile"}
 NOT_IN_CI = ("nvidia-", "cuda-", "triton", "appnope")  # torch for CUDA, and macOS
-PIP_ONLY = {"pyright"}  # its extra brings node; conda's pip section installs it with the package
+PIP_ONLY = {"pyright", "playwright"}  # they bring node along; conda's pip section installs them with the package
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 

@@ -22,7 +22,7 @@ from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, ReadoutPenalty,
 from bss2lab.network import chip_weights
 from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
-from bss2lab.train import Run, fit, objective_of
+from bss2lab.train import Change, Progress, Run, fit, objective_of
 
 MODES = ("itl", "software", "transfer", "ann")
 
@@ -473,3 +473,79 @@ def test_learning_that_diverges_says_so_instead_of_yielding_nan(data):
     bad = with_task(config, lambda traces, labels: traces.v_output.sum() * float("nan"))
     with pytest.raises(InputError, match=r"expected finite weights, got .* NaN or infinite; lower the learning rate"):
         list(fit(config, data, objective=bad))
+
+
+def test_a_run_that_pauses_between_steps_is_the_run_that_did_not(data):
+    config = small(epochs=2)
+    whole = list(Run(config, data).fit())
+    steps = [event for event in Run(config, data).steps() if not isinstance(event, Progress)]
+    assert [e.loss for e in steps] == [e.loss for e in whole]
+
+
+def test_a_change_holds_from_the_next_batch_on(data):
+    changed, other = Run(small(epochs=1), data), Run(small(epochs=1), data)
+    a, b = changed.steps(), other.steps()
+    first, same = next(a), next(b)
+    assert first.last.terms == same.last.terms
+    changed.change(rho_b=10.0)
+    assert next(a).last.terms["burst"] == pytest.approx(10.0 / other.config.rho_b * next(b).last.terms["burst"])
+    assert changed.config.rho_b == 10.0
+    assert changed.changes == [Change(1, 1, {"rho_b": 10.0})]
+
+
+def test_a_learning_rate_of_almost_nothing_stops_learning_at_once(data):
+    run = Run(small(epochs=1), data)
+    steps = run.steps()
+    next(steps)
+    run.change(learning_rate=1e-12)
+    before = run.learner.weights().output.copy()
+    next(steps)
+    np.testing.assert_allclose(run.learner.weights().output, before, atol=1e-9)
+
+
+def test_epochs_may_be_added_while_it_goes_on(data):
+    run = Run(small(epochs=1), data)
+    steps = run.steps()
+    next(steps)
+    run.change(epochs=2)
+    assert sum(isinstance(event, Epoch) for event in steps) == 2
+
+
+def test_rotation_may_be_turned_on_and_off(data):
+    run, other = Run(small(epochs=2), data), Run(small(epochs=2), data)
+    run.change(rotation=90.0)
+    assert run.fit().__next__().loss != other.fit().__next__().loss
+    run.change(rotation=0.0)
+    assert run._unchanging is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"n_hidden": 8}, "one of dropout, epochs"),
+        ({"rho_b": -1.0}, "greater than or equal to 0"),
+        ({"rho_x": 1}, "rho_x"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_whole(data, settings, words):
+    run = Run(small(), data)
+    with pytest.raises(InputError, match=words):
+        run.change(dropout=0.3, **settings)
+    assert run.config == small()
+    assert run.changes == []
+
+
+def test_penalties_of_an_objective_of_ones_own_are_not_changed_behind_its_back(data):
+    run = Run(small(mode="software"), data, objective=Objective())
+    with pytest.raises(InputError, match="one of dropout"):
+        run.change(rho_b=1.0)
+
+
+def test_the_chip_may_be_swapped_in_mid_run(data):
+    run, other = Run(small(epochs=1), data), Run(small(epochs=1), data)
+    a, b = run.steps(), other.steps()
+    next(a), next(b)
+    run.move_to(Chip(run.config.chip_seed, run.config.profile).decalibrate(0.5))
+    assert next(a).last.terms["task"] > next(b).last.terms["task"]
+    with pytest.raises(InputError, match="a run on a chip"):
+        Run(small(mode="software"), data).move_to(Chip(1, "ideal"))

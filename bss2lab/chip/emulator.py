@@ -150,15 +150,16 @@ class Emulator:
         Raises:
             InputError: if ``index`` names a sample that is not there.
         """
-        if len(index) and (index.min() < 0 or index.max() >= len(spikes)):
-            got, want = f"{index.min()} … {index.max()}", f"0 … {len(spikes) - 1}"
-            raise InputError(complain("index", expected=want, got=got, fix="name samples of these spikes"))
+        _check_index(index, spikes)
         return self._emulate(program, spikes, index, seed=seed, silenced=silenced)[0]
 
     def membranes(
-        self, weights: AnyWeights, spikes: Spikes, *, seed: int
+        self, weights: AnyWeights, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None
     ) -> tuple[Float32[ndarray, "steps"], Float32[ndarray, "b steps n"]]:
         """Return the true membranes at every fine step: what no real experimenter sees of 256 neurons at once.
+
+        Args:
+            weights, spikes, seed, silenced: as for ``run``, whose spikes these membranes fire.
 
         Returns:
             Time in µs, shape [steps], and membranes in mV, shape [batch, steps, 256].
@@ -166,13 +167,14 @@ class Emulator:
         program = self.write(weights)
         n_fine = (self.samples_in(spikes.duration_us) + 1) * self.profile.substeps
         membranes = np.empty((len(spikes), n_fine + 1, NEURONS), np.float32)
-        self._emulate(program, spikes, np.arange(len(spikes)), seed=seed, membranes=membranes)
+        every = np.arange(len(spikes))
+        self._emulate(program, spikes, every, seed=seed, silenced=silenced, membranes=membranes)
         time_us = self._start_us + self.step_us * np.arange(n_fine + 1)
         return time_us.astype(np.float32), membranes
 
     def classify(
         self, program: Program, spikes: Spikes, *, seed: int, silenced: Bool[ndarray, "hidden"] | None = None,
-        vote: Vote = "peak",
+        vote: Vote = "peak", index: Int64[ndarray, "b"] | None = None,
     ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:  # fmt: skip
         """Run every sample from rest; the output neuron with the highest sample above its baseline wins.
 
@@ -182,11 +184,17 @@ class Emulator:
             seed: seed of the trial-to-trial noise.
             silenced: hidden neurons that must not fire, bool [hidden].
             vote: ``sum``: the highest sum of samples above the baseline wins instead.
+            index: the samples to run, each with the noise that it has among all; None: all.
 
         Returns:
             Class decided for each sample, and its number of hidden spikes.
+
+        Raises:
+            InputError: if ``index`` names a sample that is not there.
         """
-        return self._decide(program, spikes, seed, None, None, silenced, vote)
+        if index is not None:
+            _check_index(index, spikes)
+        return self._decide(program, spikes, seed, None, None, silenced, vote, index)
 
     def infer(
         self,
@@ -232,14 +240,16 @@ class Emulator:
         reset_step: int | None,
         silenced: Bool[ndarray, "hidden"] | None = None,
         vote: Vote = "peak",
+        index: Int64[ndarray, "b"] | None = None,
     ) -> tuple[Int64[ndarray, "b"], Int64[ndarray, "b"]]:
-        decisions, counts = np.empty(len(spikes), np.int64), np.empty(len(spikes), np.int64)
+        index = np.arange(len(spikes)) if index is None else np.ascontiguousarray(index, np.int64)
+        decisions, counts = np.empty(len(index), np.int64), np.empty(len(index), np.int64)
         first = FIRST_SAMPLE if reset_step is None else 1
         last = None if reset_step is None else reset_step // self.profile.substeps + 1
-        for start in range(0, len(spikes), _READOUT_BATCH):
-            part = slice(start, min(start + _READOUT_BATCH, len(spikes)))
+        for start in range(0, len(index), _READOUT_BATCH):
+            part = slice(start, min(start + _READOUT_BATCH, len(index)))
             raw, counts[part] = self._emulate(
-                program, spikes, np.arange(part.start, part.stop), seed=seed, silenced=silenced, n_periods=n_periods,
+                program, spikes, index[part], seed=seed, silenced=silenced, n_periods=n_periods,
                 reset_step=reset_step, outputs_only=True,
             )  # fmt: skip
             outputs = raw.cadc[:, :, NEURONS - program.n_output :]
@@ -336,6 +346,12 @@ class Emulator:
         return Spikes(
             np.concatenate([*stamped, empty_t]), np.concatenate([*fired_by, empty_u]), offsets, n_hidden, duration
         )
+
+
+def _check_index(index: Int64[ndarray, "b"], spikes: Spikes) -> None:
+    if len(index) and (index.min() < 0 or index.max() >= len(spikes)):
+        got, want = f"{index.min()} … {index.max()}", f"0 … {len(spikes) - 1}"
+        raise InputError(complain("index", expected=want, got=got, fix="name samples of these spikes"))
 
 
 def _checked(codes: Codes) -> Codes:

@@ -11,8 +11,9 @@ from torch.nn import functional
 from bss2lab.learners import adam
 from bss2lab.learners.autograd import torch_device
 from bss2lab.learners.base import BatchResult, Evaluation, Samples
+from bss2lab.losses import AnyObjective
 from bss2lab.settings import N_INPUT, N_OUTPUT, TrainConfig
-from bss2lab.types import Weights
+from bss2lab.types import Substrate, Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
@@ -70,6 +71,12 @@ class AnnLearner:
         with torch.no_grad():
             logits = self._logits(samples, np.arange(len(samples)), None)
         return Evaluation.of(logits.argmax(dim=1).cpu().numpy(), samples.labels, 0.0)
+
+    def aim(self, objective: AnyObjective) -> None:
+        """See ``Learner.aim``: it minimises cross-entropy and nothing else, so that there is nothing to change."""
+
+    def move_to(self, chip: Substrate) -> None:
+        """See ``Learner.move_to``: it runs on no chip."""
 
     def weights(self) -> Weights:
         """See ``Learner.weights`` (the biases are left out)."""

@@ -104,6 +104,14 @@ class AutogradLearner:
                 total += float(traces.s_hidden.sum())
         return Evaluation.of(np.concatenate(decisions), samples.labels, total / len(samples))
 
+    def aim(self, objective: AnyObjective) -> None:
+        """See ``Learner.aim``."""
+        self._objective = objective
+
+    def move_to(self, chip: Substrate) -> None:
+        """See ``Learner.move_to``."""
+        self._chip = chip
+
     def weights(self) -> AnyWeights:
         """See ``Learner.weights``."""
         return self._kind(*(w.detach().cpu().numpy() for w in self._weights.values()))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from bss2lab.types import AnyWeights, Spikes
+from bss2lab.losses import AnyObjective
+from bss2lab.types import AnyWeights, Spikes, Substrate
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int16, Int64, UInt8
@@ -112,6 +113,14 @@ class Learner(Protocol):
 
     def evaluate(self, samples: Samples, *, noise_seed: int) -> Evaluation:
         """Classify every sample, where the mode evaluates: on the chip, in the model, or by the ANN."""
+        ...
+
+    def aim(self, objective: AnyObjective) -> None:
+        """Minimise another objective of the same kind from the next step on."""
+        ...
+
+    def move_to(self, chip: Substrate) -> None:
+        """Go on with another chip in the loop, or under test, from the next step on."""
         ...
 
     def weights(self) -> AnyWeights:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bss2lab.chip import Chip
+from bss2lab.errors import InputError, complain
 from bss2lab.kernels import training
 from bss2lab.learners.base import BatchResult, Evaluation, Samples, check_adam, restored
 from bss2lab.learners.readout import evaluate_on_substrate
+from bss2lab.losses import AnyObjective
 from bss2lab.network import chip_weights
 from bss2lab.quantize import HIDDEN_SCALE, model_units_per_lsb
 from bss2lab.settings import AnyConfig
-from bss2lab.types import AnyWeights
+from bss2lab.types import AnyWeights, Substrate
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64, Real, UInt8
@@ -56,17 +58,18 @@ class CompiledLearner(ABC):
         chip: the chip in the loop (mode ``itl``) or under test (``transfer``); None: software alone.
         weights: the padded weights, by layer; they change in place.
         penalised: number of weights of every layer under the weight penalty.
-        rho_w: that penalty.
     """
 
     terms: ClassVar[Mapping[str, int]]
     """Terms of the loss, and the column of the kernel's statistics that each is in."""
 
+    _rho_w: float
+
     def __init__(
-        self, config: AnyConfig, chip: Chip | None, weights: dict[str, ndarray], penalised: dict[str, int], rho_w: float
+        self, config: AnyConfig, chip: Chip | None, weights: dict[str, ndarray], penalised: dict[str, int]
     ) -> None:
         self._config, self._chip = config, chip
-        self._weights, self._penalised, self._rho_w = weights, penalised, rho_w
+        self._weights, self._penalised = weights, penalised
         self._moments = {name: np.zeros((2, *w.shape), _f) for name, w in weights.items()}
         self._step = np.zeros(1, np.int64)
 
@@ -111,6 +114,21 @@ class CompiledLearner(ABC):
         decisions = np.empty(len(samples), np.int64)
         self._classify(samples, decisions, stats)
         return Evaluation.of(decisions, samples.labels, float(stats[:, training.SPIKES].mean(dtype=np.float64)))
+
+    def move_to(self, chip: Substrate) -> None:
+        """See ``Learner.move_to``.
+
+        Raises:
+            InputError: if it is no emulated chip, which alone has a compiled loop.
+        """
+        if not isinstance(chip, Chip):
+            fix = "start a run on it: Run(config, chip=…)"
+            raise InputError(complain("chip", expected="an emulated Chip", got=type(chip).__name__, fix=fix))
+        self._chip = chip
+
+    @abstractmethod
+    def aim(self, objective: AnyObjective) -> None:
+        """See ``Learner.aim``."""
 
     @abstractmethod
     def weights(self) -> AnyWeights:

@@ -12,7 +12,7 @@ from bss2lab.kernels import feedforward, training
 from bss2lab.learners.base import Samples
 from bss2lab.learners.compiled import CompiledLearner, Step
 from bss2lab.learners.start import starting_weights
-from bss2lab.losses import MaxOverTime, Objective
+from bss2lab.losses import AnyObjective, MaxOverTime, Objective
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import TrainConfig
 from bss2lab.types import Weights
@@ -39,13 +39,19 @@ class FusedLearner(CompiledLearner):
     def __init__(
         self, config: TrainConfig, objective: Objective, chip: Chip | None, start: Weights | None = None
     ) -> None:
-        assert isinstance(objective.task, MaxOverTime)
-        self._objective, self._task = objective, objective.task
+        self.aim(objective)
         drawn = start or starting_weights(config)
         weights = {"hidden": feedforward.pad_hidden(drawn.hidden), "output": feedforward.pad_output(drawn.output)}
         self._inner = config.n_inputs * config.n_hidden
-        super().__init__(config, chip, weights, {"hidden": self._inner}, objective.weight.rho_w)
+        super().__init__(config, chip, weights, {"hidden": self._inner})
         self._adjoint = np.empty((0, 0, 0), _f)
+
+    def aim(self, objective: AnyObjective) -> None:
+        """See ``Learner.aim``."""
+        assert isinstance(objective, Objective)
+        assert isinstance(objective.task, MaxOverTime)
+        self._objective, self._task = objective, objective.task
+        self._rho_w = objective.weight.rho_w
 
     def weights(self) -> Weights:
         """See ``Learner.weights``."""

@@ -14,7 +14,7 @@ from bss2lab.kernels import feedforward, recurrent, recurrent_training, training
 from bss2lab.learners.base import Samples
 from bss2lab.learners.compiled import CompiledLearner, Step
 from bss2lab.learners.start import starting_weights
-from bss2lab.losses import SpeechObjective, SumOverTime
+from bss2lab.losses import AnyObjective, SpeechObjective, SumOverTime
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import SpeechConfig
 from bss2lab.types import RecurrentWeights
@@ -45,8 +45,7 @@ class RecurrentLearner(CompiledLearner):
         chip: Chip | None,
         start: RecurrentWeights | None = None,
     ) -> None:
-        assert isinstance(objective.task, SumOverTime)
-        self._objective, self._task = objective, objective.task
+        self.aim(objective)
         self._learns_recurrent = config.recurrent == "learned"
         drawn = start or starting_weights(config)
         weights = {
@@ -55,8 +54,15 @@ class RecurrentLearner(CompiledLearner):
             "output": feedforward.pad_output(drawn.output),
         }
         penalised = {"hidden": config.n_inputs * config.n_hidden, "recurrent": config.n_hidden**2}
-        super().__init__(config, chip, weights, penalised, objective.weight.rho_w)
+        super().__init__(config, chip, weights, penalised)
         self._scratch: tuple[ndarray, ...] = ()
+
+    def aim(self, objective: AnyObjective) -> None:
+        """See ``Learner.aim``."""
+        assert isinstance(objective, SpeechObjective)
+        assert isinstance(objective.task, SumOverTime)
+        self._objective, self._task = objective, objective.task
+        self._rho_w = objective.weight.rho_w
 
     def weights(self) -> RecurrentWeights:
         """See ``Learner.weights``."""

@@ -15,8 +15,8 @@ from bss2lab.kernels import Model, Traces, reference
 from bss2lab.learners import Samples
 from bss2lab.network import chip_weights
 from bss2lab.quantize import CADC_MV_PER_LSB
-from bss2lab.settings import TrainConfig
-from bss2lab.types import Weights
+from bss2lab.settings import AnyConfig
+from bss2lab.types import AnyWeights
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int16, Real
@@ -53,14 +53,14 @@ class ParallelRecording:
 
 
 def parallel_recording(
-    config: TrainConfig, weights: Weights, samples: Samples, index: int, *, chip: Chip, noise_seed: int = 0
+    config: AnyConfig, weights: AnyWeights, samples: Samples, index: int, *, chip: Chip, noise_seed: int = 0
 ) -> ParallelRecording:
-    """Run one image on the emulated chip and keep all that its ADC and its neurons sent.
+    """Run one image or word on the emulated chip and keep all that its ADC and its neurons sent.
 
     Args:
         config: the run that the weights come from.
         weights: model weights.
-        samples, index: encoded images, and which of them.
+        samples, index: encoded images or words, and which of them.
         chip: the emulated chip.
         noise_seed: seed of the trial-to-trial noise.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +10,8 @@ from bss2lab.chip import Chip
 from bss2lab.datasets.speechset import SpeechSet
 from bss2lab.inputs import encode
 from bss2lab.settings import SpeechConfig
-from bss2lab.studies.observation import observe
+from bss2lab.studies.observation import Observation, observe, verdict
 from bss2lab.types import RecurrentWeights
-
-if TYPE_CHECKING:
-    from numpy import ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +46,24 @@ def listen(
         noise_seed: seed of the trial-to-trial noise.
     """
     seen = observe(config, weights, encode(words, config), chip=chip, noise_seed=noise_seed)
-    sums = np.cumsum(seen.readout, axis=1)
-    n = len(words.classes)
-    answers = []
-    for b in range(len(words)):
-        surety = _softmax(config.loss_scale * sums[b, -1, :n].astype(np.float64))
-        order = np.argsort(-surety, kind="stable")
-        best = int(order[0])
-        behind = np.flatnonzero(sums[b, :, :n].argmax(axis=1) != best)
-        first = int(behind[-1]) + 1 if len(behind) else 0
-        answers.append(
-            Heard(
-                word=words.classes[best],
-                ranking=tuple((words.classes[k], float(surety[k])) for k in order),
-                decided_us=float(seen.time_us[min(first, len(seen.time_us) - 1)]),
-                input_spikes=len(seen.input_spikes.sample(b)[0]),
-                hidden_spikes=len(seen.hidden_spikes.sample(b)[0]),
-            )
-        )
-    return tuple(answers)
+    return tuple(heard(config, seen, b, words.classes) for b in range(len(words)))
 
 
-def _softmax(votes: ndarray) -> ndarray:
-    raised = np.exp(votes - votes.max())
-    return raised / raised.sum()
+def heard(config: SpeechConfig, seen: Observation, b: int, classes: tuple[str, ...]) -> Heard:
+    """Return what a network heard in one word.
+
+    Args:
+        config: the run that the weights come from.
+        seen: the network's answers.
+        b: number of the word.
+        classes: the words that its outputs stand for.
+    """
+    found = verdict(config, seen, b, n_classes=len(classes))
+    order = np.argsort(-found.shares, kind="stable")
+    return Heard(
+        word=classes[found.decision],
+        ranking=tuple((classes[k], float(found.shares[k])) for k in order),
+        decided_us=found.decided_us,
+        input_spikes=len(seen.input_spikes.sample(b)[0]),
+        hidden_spikes=len(seen.hidden_spikes.sample(b)[0]),
+    )

@@ -17,7 +17,7 @@ from bss2lab.settings import AnyConfig
 from bss2lab.types import AnyWeights, Spikes
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, Int64
+    from jaxtyping import Float32, Float64, Int64
     from numpy import ndarray
 
 
@@ -42,6 +42,41 @@ class Observation:
     decisions: Int64[ndarray, "b"]
     limits: tuple[float, float] | None
     emulated: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """How a network came to one decision.
+
+    Attributes:
+        votes: what speaks for each class by then, the highest sample or the sum of the samples, [time, class].
+        shares: softmax of the last votes, as the loss takes it, [class].
+        decision: the class with the most votes at the end.
+        decided_us: chip time from which on it had the most votes, µs.
+    """
+
+    votes: Float32[ndarray, "t c"]
+    shares: Float64[ndarray, "c"]
+    decision: int
+    decided_us: float
+
+
+def verdict(config: AnyConfig, seen: Observation, b: int, *, n_classes: int) -> Verdict:
+    """Return how the decision on one input was made.
+
+    Args:
+        config: the run that the weights come from.
+        seen: the network's answers.
+        b: number of the input.
+        n_classes: outputs that stand for a class, the first ones.
+    """
+    gathered = np.maximum.accumulate if config.vote == "peak" else np.cumsum
+    votes = gathered(seen.readout[b], axis=0)[:, :n_classes]
+    shares = _softmax(config.loss_scale * votes[-1].astype(np.float64))
+    best = int(np.argsort(-shares, kind="stable")[0])
+    behind = np.flatnonzero(votes.argmax(axis=1) != best)
+    first = int(behind[-1]) + 1 if len(behind) else 0
+    return Verdict(votes, shares, best, float(seen.time_us[min(first, len(seen.time_us) - 1)]))
 
 
 def observe(
@@ -74,6 +109,11 @@ def observe(
     votes = readout.max(axis=1) if config.vote == "peak" else readout.sum(axis=1)
     time_us = (config.dt_us * np.arange(1, config.n_steps + 1) + lag).astype(np.float32)
     return Observation(samples.spikes, hidden, time_us, readout, votes.argmax(axis=1), limits, chip is not None)
+
+
+def _softmax(votes: Float64[ndarray, "c"]) -> Float64[ndarray, "c"]:
+    raised = np.exp(votes - votes.max())
+    return raised / raised.sum()
 
 
 def _events(fired: Float32[ndarray, "b t n"], config: AnyConfig) -> Spikes:

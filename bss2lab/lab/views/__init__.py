@@ -1,0 +1,1 @@
+"""Widgets: thin ipywidgets and anywidget views on the view models."""

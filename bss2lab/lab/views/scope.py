@@ -1,0 +1,69 @@
+"""The canvas: shows frames in the browser, and reports clicks, brushes and that a frame has been drawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+
+from bss2lab.lab.frame import Frame
+from bss2lab.lab.wire import packed
+
+_SOURCE = Path(__file__).parents[1] / "static" / "scope.js"
+
+PATIENCE_S = 1.0
+"""A frame that was not acknowledged by then is taken for lost (a closed tab, a sleeping laptop)."""
+
+
+class Scope(anywidget.AnyWidget):
+    """Shows the latest frame. No frame is sent before the last one was drawn, or ``PATIENCE_S`` has passed.
+
+    Args:
+        on_ready: called (from any thread) when another frame may be sent, or a page asks for one.
+        on_click: called with panel, x and y.
+        on_brush: called with panel and two corners.
+    """
+
+    _esm = _SOURCE.read_text(encoding="utf-8")
+
+    def __init__(
+        self,
+        *,
+        on_ready: Callable[[bool], None] = lambda hello: None,
+        on_click: Callable[[str, float, float], None] = lambda panel, x, y: None,
+        on_brush: Callable[[str, tuple[float, float], tuple[float, float]], None] = lambda panel, low, high: None,
+    ) -> None:
+        super().__init__()
+        self._on_ready, self._on_click, self._on_brush = on_ready, on_click, on_brush
+        self._sent = self._drawn = 0
+        self._sent_at = 0.0
+        self.on_msg(self._heard)
+
+    @property
+    def ready(self) -> bool:
+        """May another frame be sent?"""
+        return self._drawn >= self._sent or time.monotonic() - self._sent_at > PATIENCE_S
+
+    def show(self, frame: Frame) -> int:
+        """Send a frame; return its number."""
+        header, block = packed(frame)
+        self._sent += 1
+        self._sent_at = time.monotonic()
+        self.send({"type": "frame", "id": self._sent, "frame": header}, [block])
+        return self._sent
+
+    def _heard(self, _: Any, content: Any, buffers: Any) -> None:
+        match content:
+            case {"type": "drawn", "id": int(number)}:
+                self._drawn = max(self._drawn, min(number, self._sent))
+                self._on_ready(False)
+            case {"type": "hello"}:
+                self._drawn = self._sent
+                self._on_ready(True)
+            case {"type": "click", "panel": str(panel), "x": int() | float() as x, "y": int() | float() as y}:
+                self._on_click(panel, float(x), float(y))
+            case {"type": "brush", "panel": str(panel), "low": [x0, y0], "high": [x1, y1]}:
+                self._on_brush(panel, (float(x0), float(y0)), (float(x1), float(y1)))

@@ -1,0 +1,155 @@
+"""A view model as a widget: heading, buttons, controls, canvas, one line of text."""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as w
+
+from bss2lab.lab.models.base import Message, ViewModel, plainly
+from bss2lab.lab.views import picture
+from bss2lab.lab.views.controls import grouped
+from bss2lab.lab.views.renderer import RENDERER, Renderer
+from bss2lab.lab.views.scope import Scope
+from bss2lab.plots.style import PaperFigure
+
+STATIC = "BSS2LAB_STATIC"
+"""Environment variable; 1: widgets show themselves as pictures alone (for notebooks that are to be saved)."""
+
+_COLOURS = {"info": "#444", "busy": "#0072B2", "good": "#00734f", "error": "#b00020"}
+_LIVE: dict[str, LabWidget] = {}
+"""The widget shown for each key. Another one of the same key takes its place."""
+
+
+class LabWidget(w.VBox):
+    """Widget of a view model. Shows itself as a picture where no kernel runs.
+
+    Args:
+        model: what it shows and changes.
+        beside: more widgets, put under the controls.
+        renderer: draws it.
+    """
+
+    def __init__(self, model: ViewModel, *, beside: tuple[w.Widget, ...] = (), renderer: Renderer = RENDERER) -> None:
+        self.model, self._renderer = model, renderer
+        self.scope = Scope(on_ready=self._browser, on_click=self._clicked, on_brush=self._brushed)
+        self.bounds, controls = grouped(model)
+        self.buttons = {name: self._button(name, text) for name, text in model.actions.items()}
+        self.status = w.HTML(layout=w.Layout(min_height="28px"))
+        self._said: Message | None = None
+        heading = w.HTML(
+            f'<div style="font-size:15px;font-weight:600;white-space:nowrap">{html.escape(model.title)}</div>'
+        )
+        row = w.HBox([heading, *self.buttons.values()], layout=w.Layout(flex_flow="row wrap", align_items="center"))
+        left = w.VBox([controls, *beside], layout=w.Layout(flex="1 1 350px", min_width="330px", max_width="460px"))
+        right = w.Box([self.scope], layout=w.Layout(flex="3 1 560px", min_width="420px", display="block"))
+        body = w.HBox([left, right], layout=w.Layout(flex_flow="row wrap", width="100%"))
+        super().__init__([row, self.status, body], layout=w.Layout(width="100%"))
+        self._replace_another()
+        model.watch(self._changed)
+        renderer.add(self)
+        self._sync()
+
+    # --- for the renderer -------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """See ``Drawable``."""
+        return self.scope.ready
+
+    def draw(self) -> None:
+        """See ``Drawable``."""
+        try:
+            self._sync()
+            self.scope.show(self.model.frame())
+        except Exception as error:
+            self.model.message = Message(plainly(error), "error")
+            self._sync_message()
+
+    def interrupt(self) -> None:
+        """See ``Drawable``: pauses what the model computes."""
+        self.model.pause()
+
+    # --- pictures ---------------------------------------------------------------------------------------------
+
+    def picture(self) -> PaperFigure:
+        """Return the present picture as a Matplotlib figure, which a saved notebook keeps."""
+        return picture.draw(self.model.frame())
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        picture_ = {"image/png": base64.b64encode(self.picture().png(dpi=110)).decode()}
+        if os.environ.get(STATIC) == "1":
+            return picture_
+        bundle = super()._repr_mimebundle_(**options)
+        return {**bundle, **picture_} if isinstance(bundle, dict) else picture_
+
+    def close(self) -> None:
+        """Stop what it computes and take it off the page."""
+        self._renderer.remove(self)
+        self.model.close()
+        super().close()
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _replace_another(self) -> None:
+        old = _LIVE.get(self.model.key)
+        if old is not None and old.model is not self.model:
+            old.model.close()
+            old.model.say("another cell runs this lab now; run this cell again to take it back")
+            old.draw()
+            old._renderer.remove(old)
+        _LIVE[self.model.key] = self
+
+    def _button(self, name: str, text: str) -> w.Button:
+        button = w.Button(description=text, tooltip=_first_line(getattr(self.model, name)))
+        button.layout.width = "auto"
+        button.on_click(lambda _: self._do(getattr(self.model, name)))
+        return button
+
+    def _do(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception as error:
+            self.model.say(plainly(error), "error")
+        self.model.changed(urgent=True)
+
+    def _changed(self, urgent: bool) -> None:
+        self._renderer.announce(self, urgent=urgent)
+
+    def _browser(self, hello: bool) -> None:
+        if hello:
+            self._renderer.announce(self, urgent=True)
+        else:
+            self._renderer.wake()
+
+    def _clicked(self, panel: str, x: float, y: float) -> None:
+        self._do(lambda: self.model.clicked(panel, x, y))
+
+    def _brushed(self, panel: str, low: tuple[float, float], high: tuple[float, float]) -> None:
+        self._do(lambda: self.model.brushed(panel, low, high))
+
+    def _sync(self) -> None:
+        self._sync_message()
+        for name, can in self.model.available().items():
+            if name in self.buttons and self.buttons[name].disabled == can:
+                self.buttons[name].disabled = not can
+        for bound in self.bounds:
+            bound.sync()
+
+    def _sync_message(self) -> None:
+        message = self.model.message
+        if message == self._said:
+            return
+        self._said = message
+        role = "alert" if message.kind == "error" else "status"
+        self.status.value = (
+            f'<div role="{role}" style="color:{_COLOURS[message.kind]};font-size:13px;line-height:1.35">'
+            f"{html.escape(message.text)}</div>"
+        )
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0] if thing.__doc__ else ""

@@ -1,0 +1,166 @@
+"""How fast the lab answers, in a real JupyterLab and a real browser: ``python tests/browser/latency.py``.
+
+Prints the table that the lab is held to. Needs chromium and the extras ``[lab,dev]``; keep the machine quiet. Every
+ratio is measured interleaved in one kernel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from browser.jupyter import FLAGS, Lab, chromium, notebook, server
+
+NOTEBOOKS = Path(__file__).parents[2] / "nbs"
+
+GOALS = {
+    "slider to changed picture while training, median": ("≤ 100", "ms"),
+    "slider to changed picture while training, worst": ("≤ 400", "ms"),
+    "training slowed by an open cockpit": ("≤ 10", "%"),
+    "decalibration slider to the first new error": ("≤ 0.5", "s"),
+    "decalibration slider to all three errors": ("≤ 1.5", "s"),
+    "first widget visible after “run all” in 00_tour": ("≤ 10", "s"),
+    "largest saved notebook": ("< 1", "MB"),
+}
+
+COCKPIT = """
+from bss2lab import TrainConfig, lab
+cockpit = lab.cockpit(TrainConfig(epochs=1000, lr_decay=1.0))
+cockpit
+"""
+
+MOVE = """
+async ([key]) => {
+    const canvas = document.querySelector('.bss2lab-scope canvas');
+    const said = () => canvas.getAttribute('aria-label').split('Last change: ')[1] ?? '';
+    const before = said(), handle = document.activeElement, begin = performance.now();
+    handle.dispatchEvent(new KeyboardEvent('keydown', { key, code: key, bubbles: true }));
+    return await new Promise((done) => {
+        const look = () => {
+            if (said() !== before) done(performance.now() - begin);
+            else if (performance.now() - begin > 5000) done(NaN);
+            else requestAnimationFrame(look);
+        };
+        look();
+    });
+}
+"""
+
+STEPS = """
+import time, threading
+from bss2lab.train import Run
+def headless(run, seconds, done):
+    steps, begin = run.steps(), time.perf_counter()
+    n = 0
+    while time.perf_counter() - begin < seconds:
+        next(steps)
+        n += 1
+    done.append(n / (time.perf_counter() - begin))
+"""
+
+
+def moves(lab: Lab, n: int) -> list[float]:
+    """Move a slider n times while the cockpit trains; return the milliseconds until the picture shows it."""
+    lab.slider("burst penalty ρ_b").focus()
+    taken = []
+    for k in range(n):
+        taken.append(float(lab.page.evaluate(MOVE, ["ArrowRight" if k % 10 < 5 else "ArrowLeft"])))
+        lab.page.wait_for_timeout(130 + 37 * (k % 7))  # out of step with the renderer
+    return taken
+
+
+def slowing(lab: Lab, rounds: int, seconds: float) -> float:
+    """Compare batches per second with an open cockpit and without one, in turn; return the loss in percent."""
+    lab.python(STEPS + "\nbare = Run(cockpit.model.config, cockpit.model.run.data)\n")
+    ratios = []
+    for _ in range(rounds):
+        lab.python(
+            "cockpit.model.pause()\nwhile cockpit.model.engine.alive: time.sleep(0.05)\n"
+            f"out = []\nt = threading.Thread(target=headless, args=(bare, {seconds}, out)); t.start(); t.join()\n"
+            "cockpit.model.start()"
+        )
+        alone = float(lab.python("print(out[0])"))
+        counted = "print(cockpit.model._at * 600, time.perf_counter())"
+        n0, t0 = map(float, lab.python(counted).split())
+        lab.page.wait_for_timeout(1000 * seconds)
+        n1, t1 = map(float, lab.python(counted).split())
+        ratios.append(100 * (1 - (n1 - n0) / (t1 - t0) / alone))
+    return statistics.median(ratios)
+
+
+def tour(lab: Lab) -> float:
+    """Return the seconds from “run all” in 00_tour to the first widget on the page."""
+    begin = time.monotonic()
+    lab.command("notebook:run-all-cells")
+    lab.scope()
+    return time.monotonic() - begin
+
+
+def measure(n_moves: int, rounds: int) -> dict[str, float]:
+    """Open the notebooks and measure everything."""
+    found: dict[str, float] = {}
+    scratch = Path(tempfile.mkdtemp(prefix="bss2lab-latency-"))
+    folder = scratch / "nbs"
+    folder.mkdir()
+    nbformat.write(notebook(COCKPIT), folder / "cockpit.ipynb")
+    shutil.copy(NOTEBOOKS / "00_tour.ipynb", folder)
+    shutil.copytree(NOTEBOOKS.parent / "data" / "results", scratch / "data" / "results")
+    try:
+        with server(folder, scratch) as (address, token), sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+            lab = Lab(browser.new_page(viewport={"width": 1600, "height": 1000}), address, token)
+            lab.open("cockpit.ipynb")
+            lab.run_all()
+            lab.scope()
+            lab.button("start").click()
+            lab.says("training on")
+            lab.after(lab.frame() + 10)
+            taken = moves(lab, n_moves)
+            found["slider to changed picture while training, median"] = statistics.median(taken)
+            found["slider to changed picture while training, worst"] = max(taken)
+            found["training slowed by an open cockpit"] = slowing(lab, rounds, 10.0)
+            lab.end()
+            lab.open("00_tour.ipynb")
+            lab.command("notebook:clear-all-cell-outputs")
+            found["first widget visible after “run all” in 00_tour"] = tour(lab)
+            lab.end()
+            browser.close()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    found["largest saved notebook"] = max(path.stat().st_size for path in NOTEBOOKS.glob("*.ipynb")) / 1e6
+    return found
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moves", type=int, default=50, help="moves of the slider (default 50)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the comparison (default 5)")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    arguments = parser.parse_args()
+    if chromium() is None:
+        print("needs chromium: apt-get install chromium", file=sys.stderr)
+        return 2
+    found: dict[str, Any] = measure(arguments.moves, arguments.rounds)
+    for name, value in found.items():
+        goal, unit = GOALS[name]
+        print(f"{name}: {value:.3g} {unit}   (goal {goal})")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

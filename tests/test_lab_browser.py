@@ -1,0 +1,201 @@
+"""The lab in a real JupyterLab, in a real browser: sliders, buttons, reload, interrupt, restart.
+
+Skipped without chromium or playwright. ``BSS2LAB_SCREENSHOTS=FOLDER`` keeps a screenshot of every test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser.jupyter import FLAGS, Lab, chromium, notebook, server
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright: needs it to drive a browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium() is None, reason="needs chromium: apt-get install chromium"),
+]
+
+COCKPIT = """
+from bss2lab import TrainConfig, lab
+cockpit = lab.cockpit(TrainConfig(limit=3000, n_hidden=60, epochs=500, threads=1, batch_size=50))
+cockpit
+"""
+
+
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory):
+    scratch, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
+    with server(folder, scratch) as (address, token):
+        yield folder, address, token
+
+
+@pytest.fixture(scope="module")
+def browser(jupyter):
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def lab(jupyter, browser, request, tmp_path):
+    """Open the cells that the test names (``cells`` marker), run them, wait for the first picture."""
+    folder, address, token = jupyter
+    name = f"{request.node.name[:60].replace('[', '_').replace(']', '')}.ipynb"
+    nbformat.write(notebook(*request.param), folder / name)
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    lab = Lab(page, address, token)
+    try:
+        lab.open(name)
+        lab.run_all()
+        lab.scope()
+        yield lab
+        assert not errors
+    finally:
+        picture = tmp_path / f"{request.node.name}.png"
+        page.screenshot(path=picture)
+        if folder_kept := os.environ.get("BSS2LAB_SCREENSHOTS"):
+            Path(folder_kept).mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, folder_kept)
+        lab.end()
+        page.close()
+
+
+cells = pytest.mark.parametrize("lab", [(COCKPIT,)], indirect=True, ids=["cockpit"])
+
+
+def start(lab):
+    lab.button("start").click()
+    lab.says("training on")
+    return lab.after(lab.frame())
+
+
+@cells
+def test_sliders_act_while_it_trains_and_the_picture_follows(lab):
+    start(lab)
+    before, slider = lab.scope().screenshot(), lab.slider("burst penalty ρ_b")
+    slider.focus()
+    for _ in range(6):
+        lab.page.keyboard.press("ArrowRight")
+    lab.waits("abs(cockpit.model.values['rho_b'] - 0.0794) < 1e-6")
+    lab.waits("cockpit.model.run.config.rho_b == cockpit.model.values['rho_b']")
+    assert float(lab.box("burst penalty ρ_b").input_value()) == pytest.approx(0.0794)
+    lab.after(lab.frame())
+    assert lab.scope().screenshot() != before
+    assert "burst penalty ρ_b 0.0794" in lab.python("print(cockpit.model.marks)")
+
+
+@cells
+def test_a_slider_can_be_dragged(lab):
+    start(lab)
+    handle = lab.slider("dropout")
+    place = handle.bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    lab.page.mouse.move(x, y)
+    lab.page.mouse.down()
+    lab.page.mouse.move(x + 40, y, steps=8)
+    lab.page.mouse.up()
+    lab.waits("cockpit.model.run.config.dropout > 0.05")
+
+
+@cells
+def test_pause_holds_it_start_goes_on_stop_ends_it(lab):
+    start(lab)
+    lab.button("pause").click()
+    lab.says("paused")
+    at = lab.python("print(cockpit.model._at)")
+    assert lab.python("print(cockpit.model._at)") == at
+    lab.button("start").click()
+    lab.waits(f"cockpit.model._at > {at}")
+    lab.button("stop").click()
+    lab.says("stopped")
+    lab.waits("not cockpit.model.engine.tasks")
+    lab.button("reset").click()
+    lab.says("nothing learned yet")
+
+
+@cells
+def test_a_page_that_is_loaded_again_shows_the_training_that_went_on(lab):
+    start(lab)
+    at = float(lab.python("print(cockpit.model._at)"))
+    lab.reload()
+    frame = lab.frame()
+    assert float(lab.python("print(cockpit.model._at)")) > at
+    lab.after(frame)
+    lab.button("pause").click()
+    lab.says("paused")
+
+
+@cells
+def test_a_cell_that_is_run_again_leaves_one_trainer(lab):
+    start(lab)
+    lab.python("old = cockpit")
+    lab.run_all()
+    lab.waits("cockpit is not old")
+    lab.waits("not old.model.engine.tasks")
+    assert (
+        lab.python("print(sum(t.name == 'bss2lab' for t in __import__('threading').enumerate()) <= 1)").strip()
+        == "True"
+    )
+    start(lab)
+    lab.waits("len(cockpit.model.engine.tasks) == 1")
+
+
+@cells
+def test_the_kernel_s_stop_button_pauses_and_leaves_no_thread(lab):
+    start(lab)
+    lab.command("notebook:interrupt-kernel")
+    lab.waits("cockpit.model.phase == 'paused'")
+    lab.waits("not cockpit.model.engine.alive")
+    lab.button("start").click()
+    lab.waits("cockpit.model.phase == 'training'")
+
+
+@cells
+def test_a_kernel_that_is_killed_can_be_started_anew(lab):
+    start(lab)
+    lab.restart()
+    lab.run_all()
+    lab.waits("cockpit.model.phase == 'new'")
+    start(lab)
+
+
+@cells
+def test_a_number_out_of_range_is_said_and_put_back(lab):
+    box = lab.box("dropout")
+    box.fill("7")
+    box.press("Enter")
+    lab.says("dropout: expected 0")
+    lab.waits("cockpit.model.values['dropout'] == 0.0")
+    lab.page.wait_for_function("box => Number(box.value) === 0", arg=box.element_handle())
+
+
+TWO = COCKPIT + "\nother = lab.cockpit(TrainConfig(limit=500, n_hidden=20, threads=1), key='other')\n"
+
+
+@pytest.mark.parametrize("lab", [(TWO, "other")], indirect=True, ids=["two"])
+def test_two_cockpits_train_in_one_notebook(lab):
+    lab.scope(1)
+    for number in (0, 1):
+        lab.page.locator(".jp-OutputArea").get_by_role("button", name="start", exact=True).nth(number).click()
+    lab.waits("cockpit.model._at > 0 and other.model._at > 0")
+    lab.after(lab.frame(0), 0)
+    lab.after(lab.frame(1), 1)
+
+
+@cells
+def test_the_canvas_can_be_read_by_those_who_do_not_see_it(lab):
+    start(lab)
+    picture = lab.page.get_by_role("img", name="Training cockpit")
+    assert "loss" in picture.get_attribute("aria-label")
+    picture.focus()
+    lab.page.keyboard.press("ArrowRight")
+    lab.page.wait_for_function(
+        "() => [...document.querySelectorAll('.bss2lab-scope div')].some((e) => e.textContent.includes('epoch'))"
+    )
