@@ -80,7 +80,7 @@ def _detuned(model: Decalibration) -> str:
 def _now(model: Decalibration, visit: Visit | None) -> Panel:
     layers: list[Layer] = []
     tallies: dict[Line, Tally] = {} if visit is None else visit.tallies
-    shown = [line for line in LINES if line in tallies]
+    shown: list[Line] = [line for line in LINES if line in tallies]
     for k, line in enumerate(shown):
         error = 100 * tallies[line].error
         # the second, invisible bar sets the width
