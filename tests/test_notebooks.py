@@ -45,7 +45,7 @@ def _texts(notebook: nbformat.NotebookNode) -> list[str]:
 def test_there_are_notebooks() -> None:
     assert {path.stem for path in NOTEBOOKS} >= {
         "00_tour", "10_one_neuron", "11_mismatch_and_calibration", "12_from_sound_to_spikes", "23_fig3_mnist",
-        "26_tables",
+        "25_fig5_speech", "26_tables",
     }  # fmt: skip
 
 
