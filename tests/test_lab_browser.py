@@ -192,6 +192,8 @@ def test_two_cockpits_train_in_one_notebook(lab):
 @cells
 def test_the_canvas_can_be_read_by_those_who_do_not_see_it(lab):
     start(lab)
+    lab.waits("cockpit.model.history.loss is not None")
+    lab.after(lab.frame())
     picture = lab.page.get_by_role("img", name="Training cockpit")
     assert "loss" in picture.get_attribute("aria-label")
     picture.focus()

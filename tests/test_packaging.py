@@ -102,6 +102,7 @@ def test_core_and_extras_are_complete():
         "anywidget",
         "plotly",
         "matplotlib",
+        "voila",
     }
     assert {Requirement(line).name for line in EXTRAS["cluster"]} == {"dask", "distributed"}
     assert set(EXTRAS) == {"lab", "dev", "bench", "cluster"}

@@ -59,6 +59,9 @@ def server(folder: Path, scratch: Path) -> Iterator[tuple[str, str]]:
     settings = Path(own["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab/apputils-extension"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    tracker = Path(own["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab/notebook-extension"
+    tracker.mkdir(parents=True, exist_ok=True)
+    (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # cells out of sight are there
     log = (scratch / "jupyter.log").open("wb")
     process = subprocess.Popen(
         command, env={**os.environ, **own}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -127,17 +130,14 @@ class Lab:
 
     def run_all(self) -> None:
         """Run all cells and wait until the last of them has ended."""
-        count = "() => window.jupyterapp.shell.currentWidget.content.widgets.map((c) => c.model.executionCount ?? 0)"
-        before = max(self.page.evaluate(count), default=0)
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
         self.command("notebook:run-all-cells")
         self.page.wait_for_function(
-            """(before) => {
+            """() => {
                 const cells = window.jupyterapp.shell.currentWidget.content.widgets;
-                const code = cells.filter((c) => c.model.type === 'code');
-                const done = (m) => m.executionState !== 'running' && (m.executionCount ?? 0) > before;
-                return code.every((c) => done(c.model));
-            }""",
-            arg=before,
+                const done = (m) => m.executionState !== 'running' && m.executionCount !== null;
+                return cells.filter((c) => c.model.type === 'code').every((c) => done(c.model));
+            }"""
         )
 
     def scope(self, number: int = 0) -> Any:

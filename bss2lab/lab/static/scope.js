@@ -373,6 +373,12 @@ function render({ model, el }) {
   el.append(root);
 
   const painter = new Painter(canvas);
+  // a kernel that is gone hears nothing, and nobody is to see an error for it
+  const say = (message) => {
+    try {
+      model.send(message);
+    } catch {}
+  };
   let frame = null, data = new Float32Array(0), number_of = 0, waiting = false, down = null, walk = { area: 0, series: 0, k: -1 };
 
   function paint() {
@@ -403,7 +409,7 @@ function render({ model, el }) {
     number_of = message.id;
     soon();
     // after the picture was put on the screen; a hidden tab never paints, and must not hold up the others
-    const tell = () => model.send({ type: "drawn", id: message.id });
+    const tell = () => say({ type: "drawn", id: message.id });
     document.hidden ? tell() : requestAnimationFrame(() => setTimeout(tell, 0));
   }
 
@@ -451,7 +457,7 @@ function render({ model, el }) {
     if (moved && area.panel.brushes) {
       const [l, t, r, b] = corners(start, px, py), v = (p, q) => [area.x.to_value(p), area.y.to_value(q)];
       const [one, other] = [v(l, t), v(r, b)];
-      model.send({ type: "brush", panel: area.panel.key, low: [Math.min(one[0], other[0]), Math.min(one[1], other[1])], high: [Math.max(one[0], other[0]), Math.max(one[1], other[1])] });
+      say({ type: "brush", panel: area.panel.key, low: [Math.min(one[0], other[0]), Math.min(one[1], other[1])], high: [Math.max(one[0], other[0]), Math.max(one[1], other[1])] });
     } else if (!moved && area.panel.clicks) click(area, meant(area, data, px, py) ?? { x: area.x.to_value(px), y: area.y.to_value(py) });
   });
   canvas.addEventListener("keydown", (event) => {
@@ -475,13 +481,13 @@ function render({ model, el }) {
   }
 
   function click(area, found) {
-    model.send({ type: "click", panel: area.panel.key, x: found.x, y: found.y });
+    say({ type: "click", panel: area.panel.key, x: found.x, y: found.y });
   }
 
   const resized = new ResizeObserver(soon);
   resized.observe(root);
   model.on("msg:custom", on_message);
-  model.send({ type: "hello" });
+  say({ type: "hello" });
   return () => {
     resized.disconnect();
     model.off("msg:custom", on_message);
