@@ -176,10 +176,13 @@ def test_a_number_out_of_range_is_said_and_put_back(lab):
     lab.page.wait_for_function("box => Number(box.value) === 0", arg=box.element_handle())
 
 
-TWO = COCKPIT + "\nother = lab.cockpit(TrainConfig(limit=500, n_hidden=20, threads=1), key='other')\n"
+OTHER = """
+other = lab.cockpit(TrainConfig(limit=500, n_hidden=20, threads=1), key="other")
+other
+"""
 
 
-@pytest.mark.parametrize("lab", [(TWO, "other")], indirect=True, ids=["two"])
+@pytest.mark.parametrize("lab", [(COCKPIT, OTHER)], indirect=True, ids=["two"])
 def test_two_cockpits_train_in_one_notebook(lab):
     lab.scope(1)
     for number in (0, 1):

@@ -97,7 +97,7 @@ def _accuracy(model: Cockpit, history: History, x: Axis, marks: list[tuple[float
     note = f"test {last:.2f} %" if last is not None else ""
     return Panel(
         "accuracy", "Accuracy", x, Axis("correct", low, 100.4 if low > 50 else 102.0, unit="%"), layers,
-        (0.5, 0.0, 1.0, 0.5), note=note, empty="curves appear here",
+        (0.5, 0.0, 1.0, 0.5), note=note,
     )  # fmt: skip
 
 
