@@ -103,6 +103,7 @@ def test_core_and_extras_are_complete():
         "plotly",
         "matplotlib",
         "voila",
+        "packaging",
     }
     assert {Requirement(line).name for line in EXTRAS["cluster"]} == {"dask", "distributed"}
     assert set(EXTRAS) == {"lab", "dev", "bench", "cluster"}

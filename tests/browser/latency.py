@@ -1,6 +1,6 @@
 """How fast the lab answers, in a real JupyterLab and a real browser: ``python tests/browser/latency.py``.
 
-Prints the table that the lab is held to. Needs chromium and the extras ``[lab,dev]``; keep the machine quiet. Every
+Prints what the lab is held to. Needs chromium and the extras ``[lab,dev]``; keep the machine quiet. Every
 ratio is measured interleaved in one kernel.
 """
 
@@ -29,8 +29,6 @@ GOALS = {
     "slider to changed picture while training, median": ("≤ 100", "ms"),
     "slider to changed picture while training, worst": ("≤ 400", "ms"),
     "training slowed by an open cockpit": ("≤ 10", "%"),
-    "decalibration slider to the first new error": ("≤ 0.5", "s"),
-    "decalibration slider to all three errors": ("≤ 1.5", "s"),
     "first widget visible after “run all” in 00_tour": ("≤ 10", "s"),
     "largest saved notebook": ("< 1", "MB"),
 }

@@ -161,11 +161,6 @@ class Anatomy(ViewModel):
         self._look()
         self.say("running one image on the chip …", "busy")
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until traces and gradients are there; False if the time ran out first."""
-        ended = [task.wait(timeout_s) for task in self.engine.tasks if task.key.split("/")[0] == self.key]
-        return all(ended)
-
     # --- settings ---------------------------------------------------------------------------------------------
 
     def on_set(self, moved: dict[str, Any]) -> None:

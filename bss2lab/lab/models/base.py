@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -197,6 +198,14 @@ class ViewModel(ABC):
     def busy(self) -> bool:
         """Is something being computed for this model?"""
         return any(task.state == "running" for task in self._tasks)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all that was asked for is computed (or paused); False if the time ran out first."""
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while running := [task for task in self._tasks if task.state == "running"]:
+            if not running[0].wait(None if end is None else max(0.0, end - time.monotonic())):
+                return False
+        return True
 
     @property
     def _tasks(self) -> list[Task]:

@@ -20,7 +20,7 @@ from bss2lab.lab.frame import Frame
 from bss2lab.lab.models import chip_view_frame
 from bss2lab.lab.models.base import ViewModel, plainly
 from bss2lab.lab.models.control import Control
-from bss2lab.lab.models.given import Given, held_out, network_of, settle, spread
+from bss2lab.lab.models.given import Given, held_out, network_of, spread
 from bss2lab.lab.models.inspector import QUANTITIES
 from bss2lab.learners import Samples
 from bss2lab.learners.readout import Tally, count_errors
@@ -211,10 +211,6 @@ class ChipView(ViewModel):
     def accuracy(self) -> float | None:
         """Fraction of the test samples classified rightly with the present neurons silenced; None until counted."""
         return None if self.tally is None else 1 - self.tally.error
-
-    def wait(self, timeout_s: float = 60.0) -> bool:
-        """Wait until all that was asked for is computed; False if the time ran out first."""
-        return settle(self, timeout_s)
 
     # --- inside -----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from bss2lab.lab.frame import Frame
 from bss2lab.lab.models import decalibration_frame
 from bss2lab.lab.models.base import ViewModel, plainly
 from bss2lab.lab.models.detuned import ALL, SHORT, Line, Place, Visit, controls_of, record_of, training_from
-from bss2lab.lab.models.given import Given, held_out, network_of, settle, spread
+from bss2lab.lab.models.given import Given, held_out, network_of, spread
 from bss2lab.learners import Samples
 from bss2lab.learners.readout import Tally, count_errors
 from bss2lab.results import Epoch
@@ -177,10 +177,6 @@ class Decalibration(ViewModel):
         )
         pairs = np.array(found, float).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
-
-    def wait(self, timeout_s: float = 60.0) -> bool:
-        """Wait until all that was asked for is computed; False if the time ran out first."""
-        return settle(self, timeout_s)
 
     # --- in the engine's thread -------------------------------------------------------------------------------
 

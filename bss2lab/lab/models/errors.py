@@ -131,17 +131,17 @@ class Errors(ViewModel):
     def available(self) -> dict[str, bool]:
         """Return which buttons do something now."""
         several = len(self.chosen) > 1
-        return {"evaluate": not self.busy, "previous": several, "next": several, "everything": self.judged is not None}
+        return {
+            "evaluate": not self.classifying,
+            "previous": several,
+            "next": several,
+            "everything": self.judged is not None,
+        }
 
     @property
-    def busy(self) -> bool:
+    def classifying(self) -> bool:
         """Is it classifying?"""
         return self._task is not None and self._task.state == "running"
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until everything is classified and the sample is shown; False if the time ran out first."""
-        ended = [task.wait(timeout_s) for task in self.engine.tasks if task.key.split("/")[0] == self.key]
-        return all(ended)
 
     # --- settings ---------------------------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class Errors(ViewModel):
         if "pick" not in moved and set(moved) - JUDGED:
             self.values["pick"] = 0
         if set(moved) & JUDGED:
-            if self.judged is not None or self.busy:
+            if self.judged is not None or self.classifying:
                 self.evaluate()
         elif moved:
             self._choose()
@@ -262,7 +262,7 @@ class Errors(ViewModel):
         self.say(text, "good")
 
     def _choose(self) -> None:
-        if self.judged is not None and not self.busy:
+        if self.judged is not None and not self.classifying:
             self.engine.start(f"{self.key}/look", self._choosing(), urgent=True)
 
     def _choosing(self) -> Iterator[None]:

@@ -1,8 +1,7 @@
-"""What models of networks on chips have in common: the network they are handed, test samples, waiting."""
+"""What models of networks on chips have in common: the network they are handed, test samples."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from bss2lab.datasets import speech, vision
 from bss2lab.datasets.speechset import SpeechSet
 from bss2lab.datasets.vision import ImageSet
 from bss2lab.errors import InputError, complain
-from bss2lab.lab.models.base import ViewModel
 from bss2lab.lab.models.shipped import IMAGES, shipped
 from bss2lab.settings import AnyConfig, SpeechConfig
 from bss2lab.studies.networks import Trained, load_network
@@ -39,16 +37,6 @@ def network_of(given: Given, name: str = IMAGES) -> Trained[Any, Any]:
         fix = "pass one that was trained in the loop"
         raise InputError(complain("network", expected="a spiking network", got="a ReLU network", fix=fix))
     return found
-
-
-def settle(model: ViewModel, timeout_s: float) -> bool:
-    """Wait until all that a model computes is done (or paused); False if the time ran out first."""
-    end = time.monotonic() + timeout_s
-    for task in model.engine.tasks:
-        if task.key.split("/")[0] == model.key and task.state == "running":
-            task.wait(max(0.0, end - time.monotonic()))
-    left = [t for t in model.engine.tasks if t.key.split("/")[0] == model.key and t.state == "running"]
-    return not left or (time.monotonic() < end and settle(model, end - time.monotonic()))
 
 
 def held_out(config: AnyConfig) -> ImageSet | SpeechSet:
