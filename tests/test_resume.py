@@ -123,14 +123,19 @@ def test_a_run_with_an_objective_of_its_own_resumes_as_well(data, tmp_path):
     assert "w_hidden.exp_avg_sq" in resumed.learner.state()
 
 
-def test_time_spent_before_the_stop_counts(data, tmp_path):
+def test_time_spent_before_the_stop_counts_and_the_callers_own_does_not(data, tmp_path, monkeypatch):
     config = small(mode="software", epochs=1)
+    run = Run(config, data, directory=tmp_path)
+    train_batch = run.learner.train_batch
 
-    def slow(_):
+    def slow(*args, **kwargs):
         time.sleep(0.05)
+        return train_batch(*args, **kwargs)
 
-    list(Run(config, data, directory=tmp_path).fit(stop=After(2), on_batch=slow))
-    assert saved(tmp_path).position.seconds > 0.1
+    monkeypatch.setattr(run.learner, "train_batch", slow)
+    begin = time.perf_counter()
+    list(run.fit(stop=After(2), on_batch=lambda _: time.sleep(0.2)))
+    assert 0.1 < saved(tmp_path).position.seconds < time.perf_counter() - begin - 0.4
     (record,) = Run(config, data, directory=tmp_path, resume=True).fit()
     assert record.seconds > 0.1
 

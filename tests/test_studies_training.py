@@ -47,7 +47,7 @@ def test_a_training_goes_on_from_its_checkpoint_bit_for_bit(mode, tmp_path, monk
     whole = trained(config, train_network(config, {}, None))
     assert len(whole.epochs) == 3
     assert whole.final.epoch == 3
-    scratch, seen, save = tmp_path / "scratch", [], Run._save
+    scratch, seen, save = tmp_path / "scratch", [], Run.save
 
     def stop_after_two(run):
         save(run)
@@ -55,10 +55,10 @@ def test_a_training_goes_on_from_its_checkpoint_bit_for_bit(mode, tmp_path, monk
             raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_save", stop_after_two)
+        patch.setattr(Run, "save", stop_after_two)
         with pytest.raises(Stopped):
             train_network(config, {}, scratch)
-    monkeypatch.setattr(Run, "_save", lambda run: (seen.append(len(run.epochs)), save(run)))
+    monkeypatch.setattr(Run, "save", lambda run: (seen.append(len(run.epochs)), save(run)))
     assert_same(trained(config, train_network(config, {}, scratch)), whole)
     assert seen == [3]  # only the last epoch was left to do
 
