@@ -102,6 +102,7 @@ def test_core_and_extras_are_complete():
         "anywidget",
         "plotly",
         "matplotlib",
+        "pillow",
         "voila",
         "packaging",
     }

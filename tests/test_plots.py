@@ -375,7 +375,15 @@ def test_a_figure_saves_as_png_with_everything_on_it(shots, curves):
         assert columns.max() < pixels.shape[1] - 1
         assert (pixels[[0, -1]] > 0.99).all()  # a white margin all around: nothing is cut off
         assert (pixels[:, [0, -1]] > 0.99).all()
-        assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_in_a_notebook_a_figure_is_a_third_of_the_size_and_the_same_to_the_eye(shots, curves):
+    for figure in (plots.draw_snapshots(shots), plots.draw_learning_curves(curves)):
+        whole, small = figure.png(dpi=110), figure._repr_png_()
+        assert len(small) < 0.5 * len(whole)
+        one, other = (image.imread(io.BytesIO(content))[..., :3] for content in (whole, small))
+        assert one.shape == other.shape
+        assert 0 < np.abs(one - other).mean() < 1 / 255
 
 
 def test_a_higher_resolution_gives_more_pixels(curves):

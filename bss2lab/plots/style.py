@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Okabe & Ito's palette (black last), and what each colour stands for.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C510A", "#5E3C99", "#999999", "#000000")
@@ -42,8 +43,15 @@ class PaperFigure(Figure):
             self.savefig(picture, format="png", dpi=dpi, bbox_inches="tight")
         return picture.getvalue()
 
+    def small_png(self, dpi: int = 110) -> bytes:
+        """Return the figure as PNG of at most 256 colours: a third of the size, and the same to the eye."""
+        whole, small = Image.open(io.BytesIO(self.png(dpi))), io.BytesIO()
+        few = whole.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+        few.save(small, "PNG", optimize=True)
+        return small.getvalue()
+
     def _repr_png_(self) -> bytes:
-        return self.png(dpi=110)
+        return self.small_png()
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def _errors(model: Decalibration, visit: Visit | None) -> Panel:
             layers.append(Series("", np.array([visit.place.sigma_d]), np.array([now]), "dots", colour, 10.0))
     if visit is not None:
         most = max(most, visit.place.sigma_d)
-        layers.append(Mark(visit.place.sigma_d, f"σ_d = {visit.place.sigma_d:.3g}", along="x"))
+        layers.append(Mark(visit.place.sigma_d, "", along="x"))
     low = float(np.concatenate(found).min(initial=2.0))
     floor = 2.0 if low >= 2 else 10 ** np.floor(np.log10(low))
     error = Axis("test error", floor, 100.0, unit="%", log=True)
@@ -95,9 +95,10 @@ def _now(model: Decalibration, visit: Visit | None) -> Panel:
     top = max([5.0, *(110 * tallies[line].error for line in shown)])
     seen = [tallies[line] for line in shown]
     least = min(seen, key=lambda t: t.seen / t.total) if seen else None
+    title = "Now" if visit is None else f"At σ_d = {visit.place.sigma_d:.3g}"
     note = "" if least is None else f"{least.seen:,} of {least.total:,} images"
     return Panel(
-        "now", "Now", Axis("", -0.6, max(len(names), 1) - 0.4, names=names), Axis("test error", 0.0, top, unit="%"),
+        "now", title, Axis("", -0.6, max(len(names), 1) - 0.4, names=names), Axis("test error", 0.0, top, unit="%"),
         layers, (0.6, 0.0, 1.0, 0.6), note=note, empty="counting …",
     )  # fmt: skip
 
@@ -149,7 +150,10 @@ def _truth(mismatch: Mismatch, kind: str) -> np.ndarray:
 def _alt(model: Decalibration, visit: Visit | None) -> str:
     if visit is None:
         return "Decalibration bench: nothing counted yet."
-    errors = ", ".join(f"{name_of(model, line)} {100 * t.error:.2f} %" for line, t in visit.tallies.items())
+    errors = ", ".join(
+        f"{name_of(model, line)} {100 * t.error:.2f} %{'' if t.complete else ' so far'}"
+        for line, t in visit.tallies.items()
+    )
     points = sum(len(model.curve(line)[0]) for line in LINES)
     return (
         f"Decalibration bench, {visit.place}: test errors: {errors or 'being counted'}; {visit.self_active} neurons "

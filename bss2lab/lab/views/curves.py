@@ -82,7 +82,7 @@ class Curves(w.VBox):
         self.flush()
         bundle = super()._repr_mimebundle_(**options)
         if isinstance(bundle, dict):
-            bundle = {**bundle, "image/png": base64.b64encode(self.picture().png(dpi=110)).decode()}
+            bundle = {**bundle, "image/png": base64.b64encode(self.picture().small_png()).decode()}
         return bundle  # type: ignore[return-value]
 
     def close(self) -> None:

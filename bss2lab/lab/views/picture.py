@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bss2lab.lab.frame import WIDTH, Axis, Frame, Heat, Mark, Panel, Series
 from bss2lab.plots import style
@@ -67,6 +67,8 @@ def _axis(axes: Axes, axis: Axis, letter: str) -> None:
     axes.set(**{f"{letter}label": axis.title, f"{letter}lim": limits})
     if axis.log:
         axes.set(**{f"{letter}scale": "log"})
+        on.set_major_locator(LogLocator(subs=(1, 2, 5) if axis.high < 50 * axis.low else (1,)))
+        on.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         on.set_minor_formatter(NullFormatter())
         axes.set(**{f"{letter}lim": limits})
     elif axis.names:
@@ -74,7 +76,7 @@ def _axis(axes: Axes, axis: Axis, letter: str) -> None:
         where = range(0, len(axis.names), every)
         on.set_ticks(list(where), [axis.names[k] for k in where], fontsize=7)
     else:
-        on.set_major_locator(MaxNLocator(5, integer=axis.integer))
+        on.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=axis.integer))
         on.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
 
 
@@ -85,7 +87,10 @@ def _series(axes: Axes, one: Series) -> None:
         size = one.width * 0.8 if one.style == "dots" else 7.0
         axes.plot(one.x, one.y, linestyle="none", marker=marker, markersize=size, markeredgewidth=edge, **options)
     elif one.style == "bars":
-        wide = float(one.x[1] - one.x[0]) * 0.9 if len(one.x) > 1 else 0.8
+        gap = 0.9 if len(one.x) <= 60 else 1.0  # many bars are one shape: gaps between them would flicker
+        wide = float(one.x[1] - one.x[0]) * gap if len(one.x) > 1 else 0.8
+        if gap == 1.0:
+            options |= {"antialiased": False}
         axes.bar(one.x, one.y, width=wide, linewidth=0, **options)
     elif one.style == "band":
         n = len(one.x) // 2 * 2
@@ -128,7 +133,9 @@ def _mark(axes: Axes, one: Mark) -> None:
         axes.annotate(
             one.name,
             (one.at, 0.03),
+            xytext=(-2, 0),
             xycoords=("data", "axes fraction"),
+            textcoords="offset points",
             rotation=90,
             fontsize=7,
             color=one.colour,

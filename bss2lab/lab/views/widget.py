@@ -80,7 +80,7 @@ class LabWidget(w.VBox):
         return picture.draw(self.model.frame())
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        picture_ = {"image/png": base64.b64encode(self.picture().png(dpi=110)).decode()}
+        picture_ = {"image/png": base64.b64encode(self.picture().small_png()).decode()}
         if os.environ.get(STATIC) == "1":
             return picture_
         bundle = super()._repr_mimebundle_(**options)
