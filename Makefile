@@ -7,6 +7,8 @@ RUN := runs/demo
 # Extra words for pip install (for example where to find a CPU-only torch), pytest and jupyter lab.
 PIP_FLAGS :=
 PYTEST_FLAGS :=
+# Processes that share the tests; 0: none but make's own.
+PYTEST_WORKERS := 2
 LAB_FLAGS :=
 
 BIN := $(VENV)/bin
@@ -19,7 +21,7 @@ NOTEBOOKS := $(sort $(wildcard nbs/*.ipynb))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) OUT=$(OUT) PIP_FLAGS= PYTEST_FLAGS= LAB_FLAGS="
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) OUT=$(OUT) PIP_FLAGS= PYTEST_FLAGS= PYTEST_WORKERS=$(PYTEST_WORKERS) LAB_FLAGS="
 
 demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), print results, draw figure 3A/B
 	$(BIN)/bss2lab train mnist --mode itl --save $(RUN) --resume
@@ -27,7 +29,7 @@ demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), pr
 	$(BIN)/bss2lab figure 3b --run $(RUN) --out $(OUT)
 
 test: lint ## lint, then the whole test suite
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-dev ## ruff, pyright and the import contracts
 	$(BIN)/python -m ruff format --check .

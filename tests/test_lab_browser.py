@@ -26,6 +26,16 @@ cockpit
 """
 
 
+NOTEBOOKS = Path(__file__).parents[1] / "nbs"
+
+
+def cells_of(name: str, first: str, n: int) -> tuple[str, ...]:
+    """Return the first n code cells of one of our notebooks; the last of them makes a widget."""
+    code = [c.source for c in nbformat.read(NOTEBOOKS / name, as_version=4).cells if c.cell_type == "code"][:n]
+    assert first in code[-1]
+    return tuple(code)
+
+
 @pytest.fixture(scope="module")
 def jupyter(tmp_path_factory):
     scratch, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
@@ -204,3 +214,43 @@ def test_the_canvas_can_be_read_by_those_who_do_not_see_it(lab):
     lab.page.wait_for_function(
         "() => [...document.querySelectorAll('.bss2lab-scope div')].some((e) => e.textContent.includes('epoch'))"
     )
+
+
+@pytest.mark.parametrize("lab", [cells_of("00_tour.ipynb", "draw_digit", 3)], indirect=True, ids=["tour"])
+def test_the_tour_begins_with_a_pad_that_answers_to_what_is_drawn(lab):
+    lab.says("decided")
+    lab.page.locator(".bss2lab-pad").get_by_role("button", name="clear").click()
+    lab.says("the pad is empty")
+    lab.waits("not pad.model.pixels.any()")
+    frame, place = lab.frame(), lab.page.locator(".bss2lab-pad canvas").bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + 0.15 * place["height"]
+    lab.page.mouse.move(x, y)
+    lab.page.mouse.down()
+    lab.page.mouse.move(x, y + 0.7 * place["height"], steps=12)
+    lab.page.mouse.up()
+    lab.waits("pad.model.pixels.any() and not pad.model.busy")
+    lab.after(frame)
+    assert lab.python("print(pad.model.trial.said)").strip() == "1"
+
+
+BENCH = """
+from bss2lab import lab
+bench = lab.decalibration()
+bench.model.set(images=1000)
+bench
+"""
+
+
+@pytest.mark.parametrize("lab", [(BENCH,)], indirect=True, ids=["bench"])
+def test_moving_sigma_d_detunes_the_chip_and_counts_its_errors(lab):
+    lab.waits("bench.model.curve('itl')[0].tolist() == [0.0]")
+    slider = lab.slider("decalibration σ_d")
+    slider.focus()
+    for _ in range(5):
+        lab.page.keyboard.press("PageUp")
+    lab.waits("not bench.model.busy and bench.model.visit.place.sigma_d == bench.model.values['sigma_d'] >= 0.2")
+    lab.waits("bench.model.curve('itl')[1][-1] > bench.model.curve('itl')[1][0]")
+    picture = lab.page.get_by_role("img", name="Decalibration bench")
+    wanted = lab.python("print(f'σ_d {bench.model.values[\"sigma_d\"]:.3g} of')").strip()
+    lab.page.wait_for_function("([e, text]) => e.getAttribute('aria-label').includes(text)",
+                               arg=[picture.element_handle(), wanted])  # fmt: skip

@@ -121,7 +121,8 @@ def test_curves_collect_what_was_visited(bench):
     np.testing.assert_allclose(named["in the loop on calibrated chip 0"].y, y, rtol=1e-5)
     assert errors.y.log
     assert errors.y.low <= y.min()
-    assert [m.name for m in errors.layers if isinstance(m, Mark)] == ["σ_d = 0.5"]
+    assert [m.at for m in errors.layers if isinstance(m, Mark)] == [0.5]
+    assert panel(bench, "now").title == "At σ_d = 0.5"
     at_place(bench, chip_seed=1)
     assert bench.curve("itl")[0].tolist() == [0.5]
     at_place(bench, chip_seed=0, detuned="threshold")

@@ -204,8 +204,11 @@ class Anatomy(ViewModel):
             yield
             sample = encode(images.subset(np.array([v["sample"] % len(images)])), self.config)
             where = self.config, self.weights, sample, np.arange(1)
+            first = self.seen is None
             with threads(1):
                 self.seen = injection.side_by_side(*where, chip=chip, noise_seed=v["noise_seed"])
+            if first and v["neuron"] == self.controls["neuron"].value:
+                self.busiest()  # neuron 0 may well be silent
             self.changed(urgent=True)
         except Exception as error:
             self.say(plainly(error), "error")
