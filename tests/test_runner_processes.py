@@ -239,7 +239,8 @@ def test_an_executor_of_the_user_s_own_processes_works(tmp_path, log):
 # --- the driver itself is killed, interrupted, or has no room ------------------------------------------------------
 
 DRIVER = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 sys.path.insert(0, {tests!r})
 from jobs_for_tests import job, jobs
 from bss2lab.errors import Bss2Error

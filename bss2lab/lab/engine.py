@@ -140,6 +140,7 @@ class Engine:
                 continue
             try:
                 next(task._steps)
+                self._requeue(task)
             except StopIteration:
                 self._end(task, "done")
             except BaseException as error:
@@ -155,15 +156,18 @@ class Engine:
                 ready += [t for t in self._tasks if t._state == "running" and t.urgent]
                 ready += [t for t in self._tasks if t._state == "running"]
                 if ready:
-                    task = ready[0]
-                    self._tasks.remove(task)  # to the end of the queue
-                    self._tasks.append(task)
-                    return task
+                    return ready[0]
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self._thread = None
                     return None
                 self._lock.wait(left)
+
+    def _requeue(self, task: Task) -> None:
+        """Put a task behind all others, those included that came during its step."""
+        with self._lock:
+            self._tasks.remove(task)
+            self._tasks.append(task)
 
     def _end(self, task: Task, state: State) -> None:
         try:
