@@ -100,7 +100,7 @@ def test_what_is_shown_of_the_neurons_is_what_they_do(cockpit):
     assert probe.saturated == fired.all(axis=0).sum()
     bars = next(layer for layer in panel(cockpit, "neurons").layers)
     np.testing.assert_allclose(bars.y, np.sort(probe.rates)[::-1], rtol=1e-6)
-    assert panel(cockpit, "neurons").note == f"{probe.dead} dead · {probe.saturated} saturated"
+    assert panel(cockpit, "neurons").note == f"{probe.dead} dead · {probe.saturated} sat."
 
 
 def test_a_live_setting_moved_while_paused_acts_on_the_next_batch(cockpit):

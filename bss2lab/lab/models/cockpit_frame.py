@@ -169,7 +169,7 @@ def _neurons(model: Cockpit, probe: Probe | None) -> Panel:
     layers: list[Layer] = [Series("", np.arange(n) + 0.5, rates, style="bars", colour=PALETTE[0])]
     return Panel(
         "neurons", f"{rates.sum():.1f} spikes", rank, Axis(f"spikes per {per}", 0.0, top), layers, box,
-        note=f"{probe.dead} dead · {probe.saturated} saturated",
+        note=f"{probe.dead} dead · {probe.saturated} sat.",
     )  # fmt: skip
 
 

@@ -38,8 +38,8 @@ def name_of(model: Decalibration, line: Line) -> str:
         c = model.home.config
         return f"in the loop on {'calibrated ' if not c.sigma_d else ''}chip {c.chip_seed}"
     return {
-        "here": "in the loop on this chip", "itl": "in the loop elsewhere", "transfer": "software, transferred",
-        "recalibrated": "software, recalibrated",
+        "here": "in the loop on this chip", "itl": "in the loop elsewhere", "transfer": "transferred",
+        "recalibrated": "recalibrated",
     }[line]  # fmt: skip
 
 

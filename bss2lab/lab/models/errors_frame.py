@@ -100,7 +100,7 @@ def _speakers(judged: Judged | None) -> Panel:
     ]
     layers.append(Mark(judged.error))
     y = Axis("wrong", 0.0, _top(error, judged.error), unit="%")
-    note = f"dashed: all, {judged.error:.1f} %"
+    note = f"all: {judged.error:.1f} %"
     return Panel("speakers", "Error by speaker", x, y, layers, box, note=note, clicks=True)
 
 
@@ -110,7 +110,7 @@ def _classes(names: tuple[str, ...], judged: Judged | None) -> Panel:
         return Panel("classes", "Error by class", x, Axis("wrong", 0.0, 100.0, unit="%"), (), box)
     error = judged.by_class()
     bars = Series("", np.arange(len(error)), error, style="bars", colour=SEEN)
-    note = f"dashed: all, {judged.error:.2f} %"
+    note = f"all: {judged.error:.2f} %"
     y = Axis("wrong", 0.0, _top(error, judged.error), unit="%")
     return Panel("classes", "Error by class", x, y, (bars, Mark(judged.error)), box, note=note, clicks=True)
 
@@ -167,8 +167,8 @@ def _sample(model: Errors, look: Look | None) -> list[Panel]:
                thing="neuron", origin=n_in),
         Mark(n_in - 0.5, dashed=False),
     ]  # fmt: skip
-    who = f", speaker {entry.speaker}" if entry.speaker >= 0 else ""
-    raster = Panel("raster", f"No. {entry.index}{who}", time, unit, layers, _THIRDS[1], note=f"{len(t_hid)} hidden")
+    note = f"speaker {entry.speaker}" if entry.speaker >= 0 else f"{len(t_hid)} hidden"
+    raster = Panel("raster", f"No. {entry.index}", time, unit, layers, _THIRDS[1], note=note)
     return [raster, _votes(model, look, time)]
 
 

@@ -148,17 +148,20 @@ class Painter {
     const g = this.g, s = this.s, [bl, bt, br, bb] = panel.box;
     const series = panel.layers.filter((l) => l.type === "series");
     const legend = series.filter((l) => l.name);
-    const wide = panel.y.names.length ? Math.min(90, 14 + 7 * Math.max(...panel.y.names.map((n) => n.length))) : 46;
-    const left = bl * width + (wide + 16) * s, right = br * width - 12 * s;
-    const up = offset + bt * height + (legend.length ? 36 : 22) * s, low = offset + bb * height - 38 * s;
+    this.font(11);
+    const named_most = Math.max(0, ...panel.y.names.map((n) => g.measureText(n).width));
+    const wide = panel.y.names.length ? Math.min(100 * s, named_most + 12 * s) : 46 * s;
+    const left = bl * width + wide + 16 * s, right = br * width - 12 * s;
+    const rows = this.rows(legend, right - left);
+    const up = offset + bt * height + (22 + 14 * rows.length) * s, low = offset + bb * height - 38 * s;
     const x = scale(panel.x, left, right), y = panel.y.down ? scale(panel.y, up, low) : scale(panel.y, low, up);
     const area = { panel, x, y, left, right, up, low, series };
 
     const room = right - left;
-    this.font(12.5, "600");
-    const noted = panel.note ? this.text(panel.note, right, offset + bt * height + 14 * s, { align: "right", colour: FAINT, most: room * 0.6 }) : 0;
-    this.text(panel.title, left, offset + bt * height + 14 * s, { size: 12.5, weight: "600", most: room - noted - 8 * s });
-    this.legend(legend, left, offset + bt * height + 29 * s, room);
+    const heading = offset + bt * height + 14 * s, gap = 7 * s;
+    const titled = this.text(panel.title, left, heading, { size: 12.5, weight: "600", most: panel.note ? room * 0.8 : room });
+    if (panel.note) this.text(panel.note, right, heading, { align: "right", size: 11, colour: FAINT, most: room - titled - gap });
+    rows.forEach((row, k) => this.legend(row, left, heading + (15 + 14 * k) * s));
 
     const xt = ticks(panel.x, Math.max(2, Math.floor(room / (54 * s)))), yt = ticks(panel.y, Math.max(2, Math.floor((low - up) / (26 * s))));
     g.lineWidth = 1;
@@ -193,16 +196,27 @@ class Painter {
     return area;
   }
 
-  legend(series, left, y, room) {
+  // Named series in as many lines as they need.
+  rows(series, room) {
+    this.font(11);
+    const found = [];
+    let x = Infinity;
+    for (const one of series) {
+      const need = this.g.measureText(one.name).width + 24 * this.s;
+      if (x + need > room + 9 * this.s) {
+        found.push([]);
+        x = 0;
+      }
+      found.at(-1).push(one);
+      x += need;
+    }
+    return found;
+  }
+
+  legend(series, left, y) {
     const g = this.g, s = this.s;
     let x = left;
     for (const one of series) {
-      this.font(11);
-      const need = g.measureText(one.name).width + 22 * s;
-      if (x + need > left + room + 8 * s) {
-        this.text("…", x, y, { size: 11, colour: FAINT });
-        return;
-      }
       g.strokeStyle = g.fillStyle = one.colour;
       g.lineWidth = 3 * s;
       g.setLineDash(one.style === "dashed" ? [4 * s, 2 * s] : []);

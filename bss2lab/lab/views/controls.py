@@ -54,6 +54,7 @@ class Bound:
             self.box.layout.width = "99%"
         elif c.look == "switch":
             self.box = w.Checkbox(description=c.label, tooltip=c.provenance, style=_LABEL, indent=True)
+            self.box.layout.width = "99%"
         else:
             return self._number()
         self.box.observe(self._boxed, "value")
