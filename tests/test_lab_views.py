@@ -237,6 +237,27 @@ def test_progress_that_nobody_waits_for_is_drawn_less_often(widget, toy, rendere
     assert 3.0 / timing.PERIOD_S - 2 <= len(sent) <= 3.0 / timing.PERIOD_S + 1
 
 
+def test_progress_takes_a_small_share_of_a_slow_browser_s_time(widget, toy, renderer, sent):
+    for took_s, period_s in ((0.001, timing.PERIOD_S), (0.015, 0.5), (5.0, timing.SLOWEST_S)):
+        widget.scope.took_s = took_s
+        renderer.tick(100.0)
+        widget.scope._drawn = widget.scope._sent
+        toy.changed()
+        assert renderer.tick(100.0 + 1e-3) == pytest.approx(period_s - 1e-3)
+        toy.changed(urgent=True)
+        assert renderer.tick(100.0 + 1e-3) <= timing.BURST_S  # a hand's move waits no longer
+        renderer._entries[widget] = type(renderer._entries[widget])()
+
+
+def test_a_picture_s_way_there_and_back_is_timed(widget, toy, renderer, sent):
+    renderer.tick(100.0)
+    widget.scope._sent_at -= 0.3
+    widget.scope._heard(None, {"type": "drawn", "id": widget.scope._sent}, [])
+    assert 0.3 <= widget.scope.took_s < 1.0
+    widget.scope._heard(None, {"type": "drawn", "id": widget.scope._sent - 1}, [])
+    assert 0.3 <= widget.scope.took_s < 1.0
+
+
 def test_a_move_of_the_hand_is_answered_soon_after_a_picture(widget, toy, renderer, sent):
     renderer.tick(100.0)
     widget.scope._drawn = widget.scope._sent

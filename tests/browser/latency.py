@@ -41,22 +41,30 @@ cockpit = lab.cockpit(TrainConfig(epochs=1000, lr_decay=1.0))
 cockpit
 """
 
-MOVE = """
-async ([key]) => {
-    const canvas = document.querySelector('.bss2lab-scope canvas');
-    const said = () => canvas.getAttribute('aria-label').split('Last change: ')[1] ?? '';
-    const before = said(), handle = document.activeElement, begin = performance.now();
-    handle.dispatchEvent(new KeyboardEvent('keydown', { key, code: key, bubbles: true }));
-    return await new Promise((done) => {
-        const look = () => {
-            if (said() !== before) done(performance.now() - begin);
-            else if (performance.now() - begin > 5000) done(NaN);
-            else requestAnimationFrame(look);
-        };
-        look();
-    });
-}
+WATCH = """
+// Calls look() now and whenever the canvas says something new (a loop over animation frames would keep the browser,
+// which draws in software here, busy with nothing). Ends when look() returns something, or with `late` after a time.
+const watch = (canvas, look, late) => new Promise((done) => {
+    const end = (found) => { observer.disconnect(); clearTimeout(timer); done(found); };
+    const observer = new MutationObserver(() => { const found = look(); if (found) end(found); });
+    const timer = setTimeout(() => end(late), 20000);
+    observer.observe(canvas, { attributes: true, attributeFilter: ['aria-label'] });
+});
+const canvas = document.querySelector('.bss2lab-scope canvas');
+const keydown = (key) => new KeyboardEvent('keydown', { key, code: key, bubbles: true });
+const press = (key) => document.activeElement.dispatchEvent(keydown(key));
 """
+
+MOVE = (
+    "async ([key]) => {"
+    + WATCH
+    + """
+    const said = () => canvas.getAttribute('aria-label').split('Last change: ')[1] ?? '';
+    const before = said(), begin = performance.now();
+    press(key);
+    return await watch(canvas, () => said() !== before && performance.now() - begin, NaN);
+}"""
+)
 
 BENCH = """
 from bss2lab import lab
@@ -66,26 +74,22 @@ await lab.finished(bench)
 bench
 """
 
-DETUNE = """
-async ([key]) => {
-    const canvas = document.querySelector('.bss2lab-scope canvas');
+DETUNE = (
+    "async ([key]) => {"
+    + WATCH
+    + """
     const told = () => canvas.getAttribute('aria-label').split(': test errors: ');
-    const [before] = told(), handle = document.activeElement, begin = performance.now();
-    handle.dispatchEvent(new KeyboardEvent('keydown', { key, code: key, bubbles: true }));
+    const [before] = told(), begin = performance.now();
     let first = NaN;
-    return await new Promise((done) => {
-        const look = () => {
-            const [place, errors] = told(), passed = performance.now() - begin;
-            const counted = place === before ? [] : errors.split(';')[0].split(', ').filter((e) => e.endsWith('%'));
-            if (isNaN(first) && counted.some((e) => !e.includes('recalibrated'))) first = passed;
-            if (counted.length === 3) done([first, passed]);
-            else if (passed > 20000) done([NaN, NaN]);
-            else requestAnimationFrame(look);
-        };
-        look();
-    });
-}
-"""
+    press(key);
+    return await watch(canvas, () => {
+        const [place, errors] = told(), passed = performance.now() - begin;
+        const whole = place === before ? [] : errors.split(';')[0].split(', ').filter((e) => e.endsWith('%'));
+        if (isNaN(first) && whole.some((e) => !e.includes('recalibrated'))) first = passed;
+        return whole.length === 3 && [first, passed];
+    }, [NaN, NaN]);
+}"""
+)
 
 STEPS = """
 import time, threading

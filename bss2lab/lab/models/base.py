@@ -52,6 +52,9 @@ class ViewModel(ABC):
     actions: Mapping[str, str] = {}
     """Names of methods without arguments that are offered as buttons, and what the buttons say."""
 
+    answers_soon = False
+    """Does what it computes after a change announce itself within some 20 ms? Then no picture is drawn before that."""
+
     def __init__(self, controls: Sequence[Control], *, key: str, engine: Engine = ENGINE) -> None:
         self.controls = {control.name: control for control in controls}
         self.values: dict[str, Any] = {control.name: control.value for control in controls}
@@ -89,7 +92,7 @@ class ViewModel(ABC):
             return False
         if self.message.kind == "error":
             self.message = Message("")
-        self.changed(urgent=True)
+        self.changed(urgent=not self.answers_soon)
         return True
 
     def on_set(self, moved: dict[str, Any]) -> None:  # noqa: B027 (nothing to do, unless a model does)

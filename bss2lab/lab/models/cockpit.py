@@ -30,7 +30,10 @@ from bss2lab.train import LIVE, Progress, Run
 Phase = Literal["new", "preparing", "training", "paused", "finished", "failed"]
 
 PROBE_EVERY_S = 0.5
-"""Time between two looks at the network."""
+"""Shortest time between two looks at the network ..."""
+
+PROBE_SHARE = 0.02
+"""... which take no more than this share of the time [assumed: nobody notices]."""
 
 TELL_EVERY_S = 0.1
 """Time between two announcements of progress."""
@@ -80,7 +83,7 @@ class Cockpit(ViewModel):
         self._pending: dict[str, Any] = {}
         self._swap = False
         self._until: int | None = None
-        self._told = self._probed = 0.0
+        self._told = self._probe_at = 0.0
         self._at = 0.0
 
     # --- buttons ----------------------------------------------------------------------------------------------
@@ -298,6 +301,8 @@ class Cockpit(ViewModel):
     def _follow_settings(self) -> None:
         """Let what was moved act."""
         assert self.run is not None
+        if not (self._pending or self._swap):
+            return
         with self.lock:
             pending, self._pending = self._pending, {}
             swap, self._swap = self._swap, False
@@ -316,7 +321,7 @@ class Cockpit(ViewModel):
         else:
             self.history.add_batch(event)
             self._at = position(event)
-            if now - self._probed >= PROBE_EVERY_S:
+            if now >= self._probe_at:
                 self._look()
         if now - self._told >= TELL_EVERY_S or isinstance(event, Epoch):
             self._told = now
@@ -325,12 +330,13 @@ class Cockpit(ViewModel):
     def _look(self) -> None:
         assert self.run is not None
         assert self._prober is not None
-        noise_seed = int(1000 * self._at)
+        noise_seed, begin = int(1000 * self._at), time.monotonic()
         self.probe = self._prober.look(
             self.run.learner, self.run.chip, int(self.values["sample"]), noise_seed=noise_seed
         )
         self.history.probe.add(self._at, 100 * self.probe.accuracy)
-        self._probed = time.monotonic()
+        end = time.monotonic()
+        self._probe_at = end + max(PROBE_EVERY_S, (end - begin) / PROBE_SHARE)
         self.changed()
 
     def _look_soon(self) -> None:

@@ -39,6 +39,9 @@ SWEEP = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 NOISE_SEED = 1
 """Seed of the trial-to-trial noise in a test, that of the study."""
 
+PART = 500
+"""Test images counted in one step [assumed: enough for a first guess, some 20 ms]."""
+
 TELL_EVERY_S = 0.2
 """Time between two announcements of progress."""
 
@@ -63,6 +66,7 @@ class Decalibration(ViewModel):
     """
 
     title = "Decalibration bench"
+    answers_soon = True
     actions = {  # noqa: RUF012 (a constant)
         "train_here": "train in the loop here", "train_software": "train in software", "sweep": "sweep σ_d",
         "stop": "stop", "clear": "clear curves",
@@ -200,7 +204,6 @@ class Decalibration(ViewModel):
         detuned = calibrated.decalibrate(at.sigma_d, at.which, seed=at.chip) if at.sigma_d else calibrated
         active = self_active(calibrated) if detuned.detuning is None else detuned.detuning.self_active
         self.visit = Visit(at, calibrated.mismatch, detuned.mismatch, len(active))
-        self.changed(urgent=True)
         yield
         known = self._recalibrated.get((at.chip, n))
         if known is not None:
@@ -210,21 +213,20 @@ class Decalibration(ViewModel):
             ("itl", detuned, self.home), ("recalibrated", calibrated, None if known else self.software),
         ]  # fmt: skip
         counts: dict[Line, Iterator[Tally]] = {
-            line: self._counting(chip, network, n)
-            for line, chip, network in ways if network is not None
-        }  # fmt: skip
-        while counts:
-            for line in tuple(counts):
-                tally = next(counts[line], None)
-                if tally is None:
-                    del counts[line]
-                    continue
+            line: self._counting(chip, network, n) for line, chip, network in ways if network is not None
+        }
+        self.changed(urgent=not counts)
+        guessed = False
+        for line, counted in counts.items():  # one after the other: the first is soon whole
+            for tally in counted:
                 self._count(at, n, line, tally)
+                self.changed(urgent=tally.complete or not guessed)
+                guessed = True
                 yield
 
     def _counting(self, chip: Chip, network: ImageNetwork, n: int) -> Iterator[Tally]:
         samples = self._samples(network.config, n)
-        return count_errors(chip, network.weights, samples, seed=NOISE_SEED, vote=network.config.vote)
+        return count_errors(chip, network.weights, samples, seed=NOISE_SEED, vote=network.config.vote, part=PART)
 
     def _count(self, at: Place, n: int, line: Line, tally: Tally) -> None:
         with self.lock:
@@ -234,7 +236,6 @@ class Decalibration(ViewModel):
                 self.points[line, at, n] = tally.error
                 if line == "recalibrated":
                     self._recalibrated[at.chip, n] = tally
-        self.changed(urgent=True)
 
     def _samples(self, config: TrainConfig, n: int) -> Samples:
         key = n, config.duration_us

@@ -38,6 +38,10 @@ class Listening(w.VBox):
         """See ``Drawable``."""
         return True
 
+    def took_s(self) -> float:
+        """See ``Drawable``: a table and a sound take next to nothing."""
+        return 0.0
+
     def draw(self) -> None:
         """See ``Drawable``."""
         self.table.value = table_of(self.model)

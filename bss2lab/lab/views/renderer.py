@@ -13,7 +13,13 @@ import time
 from typing import Protocol
 
 PERIOD_S = 0.15
-"""Time between two pictures of progress that nobody waits for."""
+"""Shortest time between two pictures of progress that nobody waits for ..."""
+
+SHARE = 0.03
+"""... which take no more than this share of the browser's time (on a small computer, what draws does not train) ..."""
+
+SLOWEST_S = 1.0
+"""... but come at least so often."""
 
 URGENT_S = 0.05
 """Time after a picture before the next one that answers a move of somebody's hand ..."""
@@ -33,6 +39,10 @@ class Drawable(Protocol):
         """Has the browser drawn the last picture?"""
         ...
 
+    def took_s(self) -> float:
+        """How long the browser took for the last picture, s."""
+        ...
+
     def interrupt(self) -> None:
         """The user pressed the kernel's stop button."""
         ...
@@ -45,9 +55,11 @@ class _Entry:
         self.dirty, self.urgent = True, True
         self.last = self.owed = -1e9
 
-    def due(self) -> float:
-        """Time from which it may be drawn."""
-        return max(self.last + URGENT_S, self.owed) if self.urgent else self.last + PERIOD_S
+    def due(self, took_s: float) -> float:
+        """Time from which it may be drawn, if the last picture took the browser so long."""
+        if self.urgent:
+            return max(self.last + URGENT_S, self.owed)
+        return self.last + min(max(PERIOD_S, took_s / SHARE), SLOWEST_S)
 
     def drawn(self, now: float) -> None:
         self.dirty = self.urgent = False
@@ -98,7 +110,7 @@ class Renderer:
         for widget, entry in waiting:
             if not widget.ready():
                 later.append(0.25)  # it calls `wake` when it is; this is for one that never does
-            elif (due := entry.due()) > now:
+            elif (due := entry.due(widget.took_s())) > now:
                 later.append(due - now)
             else:
                 entry.drawn(now)

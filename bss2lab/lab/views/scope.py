@@ -40,6 +40,8 @@ class Scope(anywidget.AnyWidget):
         self._on_ready, self._on_click, self._on_brush = on_ready, on_click, on_brush
         self._sent = self._drawn = 0
         self._sent_at = 0.0
+        self.took_s = 0.0
+        """How long the browser took for the last picture that it has drawn, the way there and back included."""
         self.on_msg(self._heard)
 
     @property
@@ -59,6 +61,8 @@ class Scope(anywidget.AnyWidget):
         match content:
             case {"type": "drawn", "id": int(number)}:
                 self._drawn = max(self._drawn, min(number, self._sent))
+                if number == self._sent:
+                    self.took_s = time.monotonic() - self._sent_at
                 self._on_ready(False)
             case {"type": "hello"}:
                 self._drawn = self._sent

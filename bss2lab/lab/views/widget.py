@@ -60,6 +60,10 @@ class LabWidget(w.VBox):
         """See ``Drawable``."""
         return self.scope.ready
 
+    def took_s(self) -> float:
+        """See ``Drawable``."""
+        return self.scope.took_s
+
     def draw(self) -> None:
         """See ``Drawable``."""
         try:
