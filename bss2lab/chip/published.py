@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.config import Source
@@ -195,6 +194,8 @@ def rank_correlation(columns: Mapping[str, Any]) -> Float64[ndarray, "p p"]:
     Args:
         columns: one array per parameter, [neuron]; neurons with a NaN anywhere are left out.
     """
+    from scipy.stats import rankdata  # a second that importing the package need not pay
+
     x = np.array([columns[name] for name in CORRELATED], np.float64)
     return np.corrcoef(rankdata(x[:, np.isfinite(x).all(axis=0)], axis=1))
 

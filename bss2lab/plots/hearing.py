@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
 from bss2lab.datasets.sound import Sound
 from bss2lab.plots import style
@@ -44,6 +42,9 @@ def draw_sound(
     Returns:
         A new figure of two panels with a common time axis in seconds.
     """
+    from scipy.signal import ShortTimeFFT  # a second that importing the package need not pay
+    from scipy.signal.windows import hann
+
     rate, samples = sound.sample_rate_hz, np.asarray(sound.samples, np.float64)
     window = hann(max(2, min(rate // 100, len(samples))), sym=False)
     stft = ShortTimeFFT(window, hop=max(1, len(window) // 2), fs=rate, scale_to="psd")

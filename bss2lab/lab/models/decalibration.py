@@ -209,8 +209,8 @@ class Decalibration(ViewModel):
         if known is not None:
             self._count(at, n, "recalibrated", known)
         ways: list[tuple[Line, Chip, ImageNetwork | None]] = [
-            ("here", detuned, self.here.get(at)), ("transfer", detuned, self.software),
-            ("itl", detuned, self.home), ("recalibrated", calibrated, None if known else self.software),
+            ("here", detuned, self.here.get(at)), ("itl", detuned, self.home),
+            ("transfer", detuned, self.software), ("recalibrated", calibrated, None if known else self.software),
         ]  # fmt: skip
         counts: dict[Line, Iterator[Tally]] = {
             line: self._counting(chip, network, n) for line, chip, network in ways if network is not None
