@@ -85,6 +85,7 @@ def test_one_epoch_at_a_time(cockpit):
         cockpit.step()
         finished(cockpit)
         assert len(cockpit.run.epochs) == n
+        assert cockpit.history.probe.arrays()[0][-1] == n  # what is shown is the network as it is now
     assert cockpit.phase == "finished"
 
 

@@ -33,7 +33,10 @@ PROBE_EVERY_S = 0.5
 """Shortest time between two looks at the network ..."""
 
 PROBE_SHARE = 0.02
-"""... which take no more than this share of the time [assumed: nobody notices]."""
+"""... which take no more than this share of the time [assumed: nobody notices] ..."""
+
+PROBE_SLOWEST_S = 3.0
+"""... but come at least so often, and whenever training ends or pauses after an epoch."""
 
 TELL_EVERY_S = 0.1
 """Time between two announcements of progress."""
@@ -258,9 +261,11 @@ class Cockpit(ViewModel):
                 yield
                 self._follow_settings()
                 if self._until is not None and len(self.run.epochs) >= self._until and not self.run.finished:
+                    self._look()
                     self._until, self._task, self.phase = None, None, "paused"
                     self.say(f"epoch {len(self.run.epochs)} done: “one epoch” or “start” goes on")
                     return
+            self._look()
             self.phase, self._task = "finished", None
             self.say(
                 f"finished after {len(self.run.epochs)} epochs: {self.history.test.last:.2f} % test accuracy", "good"
@@ -336,7 +341,7 @@ class Cockpit(ViewModel):
         )
         self.history.probe.add(self._at, 100 * self.probe.accuracy)
         end = time.monotonic()
-        self._probe_at = end + max(PROBE_EVERY_S, (end - begin) / PROBE_SHARE)
+        self._probe_at = end + min(max(PROBE_EVERY_S, (end - begin) / PROBE_SHARE), PROBE_SLOWEST_S)
         self.changed()
 
     def _look_soon(self) -> None:
