@@ -7,7 +7,7 @@ RUN := runs/demo
 # Extra words for pip install (for example where to find a CPU-only torch), pytest and jupyter lab.
 PIP_FLAGS :=
 PYTEST_FLAGS :=
-# Processes that share the tests; 0: none but make's own.
+# Processes that share the tests; 0: pytest's own alone.
 PYTEST_WORKERS := 2
 LAB_FLAGS :=
 
