@@ -20,6 +20,7 @@ import numpy as np
 from numba import prange
 
 from bss2lab import dynamics
+from bss2lab.kernels.bits import first_byte
 from bss2lab.kernels.jit import device, kernel
 from bss2lab.kernels.noise import advance as _advance
 from bss2lab.kernels.noise import mix as _mix
@@ -155,6 +156,19 @@ def _integrate(step, state, par, rng, fired, crossing):
         fired[j] = np.uint8(over)
         any_fired |= np.int64(over)
     return any_fired
+
+
+@kernel()
+def _list_fired(words, who):
+    """List the neurons marked in ``fired``, which ``words`` views eight at a time; return their number."""
+    n = 0
+    for k in range(words.shape[0]):
+        word = words[k]
+        while word != 0:
+            who[n] = 8 * k + first_byte(word)
+            word &= word - np.uint64(1)
+            n += 1
+    return n
 
 
 @device
@@ -298,7 +312,8 @@ def emulate(
     for c in prange(n_chunks):
         state = np.empty(N_STATES * N, np.float32)
         rng = np.empty(N, np.uint32)
-        fired = np.empty(N, np.uint8)
+        fired, who = np.empty(N, np.uint8), np.empty(N, np.int64)
+        words = fired.view(np.uint64)
         crossing = np.empty(N, np.float32)
         heads = np.empty(n_steps, np.int32)
         most = 0
@@ -349,20 +364,20 @@ def emulate(
                             _deliver(routed_rows[source - N], now, part, b0, b1, b2, b3, state, par)
                     event = ev_next[event]
                 if not held and _integrate(step, state, par, rng, fired, crossing):
-                    for j in range(N):
-                        if fired[j]:
-                            at = _fire(j, step, step_us, state, par, crossing)
-                            if keep_fired:
-                                fired_out[b, step // n_sub + 1, j] = 1
-                            if n_spikes < capacity:
-                                event_time[b, n_spikes] = start_us + at * step_us
-                                event_unit[b, n_spikes] = j
-                            n_spikes += 1
-                            at = max(at + routed_delay[j] / step_us, np.float32(step + 1))
-                            arrival = np.int64(at)
-                            if arrival < n_steps:
-                                part = at - np.float32(arrival)
-                                n_events = _push(arrival, part, N + j, heads, ev_next, ev_source, ev_fraction, n_events)
+                    for k in range(_list_fired(words, who)):
+                        j = who[k]
+                        at = _fire(j, step, step_us, state, par, crossing)
+                        if keep_fired:
+                            fired_out[b, step // n_sub + 1, j] = 1
+                        if n_spikes < capacity:
+                            event_time[b, n_spikes] = start_us + at * step_us
+                            event_unit[b, n_spikes] = j
+                        n_spikes += 1
+                        at = max(at + routed_delay[j] / step_us, np.float32(step + 1))
+                        arrival = np.int64(at)
+                        if arrival < n_steps:
+                            part = at - np.float32(arrival)
+                            n_events = _push(arrival, part, N + j, heads, ev_next, ev_source, ev_fraction, n_events)
                 if step >= reset_step:
                     for j in range(N):
                         state[V * N + j] = par[RESET * N + j]

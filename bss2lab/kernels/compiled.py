@@ -120,10 +120,9 @@ class _Recurrent(torch.autograd.Function):
         pad_s = np.zeros(v.shape, v.dtype)
         pad_s[..., :n_hidden] = grad_s.numpy()
         gradients = np.empty((n_inputs + wr.shape[0] + wo.shape[0], wr.shape[1]), v.dtype)
-        size = recurrent.block_size(wr.shape[1])
         recurrent.backward(
             wr, wo, n_inputs, *events, mask, *scalars, v, s, pad_s, np.ascontiguousarray(grad_v_output.numpy()),
-            size, gradients,
+            recurrent.BLOCK, gradients,
         )  # fmt: skip
         found = torch.from_numpy(gradients[:, :n_hidden])
         hidden, looped, output = found.split([n_inputs, wr.shape[0], wo.shape[0]])

@@ -2,12 +2,12 @@
 
 Forward, the network is driven by events: a spike, from outside or from the hidden layer one step before, adds its
 weight row. Backward, every hidden neuron hears from every other at every step. That is one dense product per step,
-and it is the bulk of the work: a block of samples makes it a product of matrices, which BLAS does at the machine's
-full width. Weight gradients are added up on the way back, event by event, so that adjoints are never stored.
+and it is the bulk of the work: a block of samples makes it a product of matrices (see ``matmul``). Weight gradients
+are added up on the way back, event by event, so that adjoints are never stored.
 
-A block is as large as BLAS still multiplies on the calling thread alone. Blocks are dealt out to threads evenly;
-each has its own gradients, which are summed in the order of the blocks: results do not depend on the number of
-threads. Hidden neurons are padded as in ``feedforward``; the equations are those of ``dynamics`` and ``surrogate``.
+Blocks are dealt out to threads evenly; each has its own gradients, which are summed in the order of the blocks:
+results do not depend on the number of threads. Hidden neurons are padded as in ``feedforward``; the equations are
+those of ``dynamics`` and ``surrogate``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bss2lab.kernels.feedforward import (
     step_hidden,
 )
 from bss2lab.kernels.jit import device, kernel
+from bss2lab.kernels.matmul import PANEL, ROWS, multiply, pack
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -36,17 +37,12 @@ if TYPE_CHECKING:
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
-_SINGLE_THREADED = 4 * 65536
-"""Multiplications up to which OpenBLAS does not start threads of its own."""
+BLOCK = 2 * ROWS
+"""Samples that go back in time together. More would need less traffic for weights, and more for membranes."""
 
 _membrane_adjoint = device(dynamics.membrane_adjoint)
 _current_adjoint = device(dynamics.current_adjoint)
 _derivative = device(surrogate.superspike_derivative)
-
-
-def block_size(n_hidden: int) -> int:
-    """Return how many samples go back in time together, for a padded number of hidden neurons."""
-    return int(np.clip(_SINGLE_THREADED // n_hidden**2, 1, 8))
 
 
 def pad_recurrent(w: Float[ndarray, "n n"]) -> Float[ndarray, "pad pad"]:
@@ -91,6 +87,14 @@ def forward_sample(
 
 
 @kernel(fast=True)
+def transposed(w_recurrent):
+    """Return recurrent weights, [source, target], as the product with what targets say needs them."""
+    panels = np.empty((w_recurrent.shape[0] // PANEL, w_recurrent.shape[1], PANEL), w_recurrent.dtype)
+    pack(w_recurrent.T, panels)
+    return panels
+
+
+@kernel(fast=True)
 def _step_adjoint(v, alive, direct, fed_back, outputs, share, lambda_v, lambda_i, alpha, mu, beta):
     """One step of the hidden layer back in time: ∂L/∂S is what the loss, recurrent neurons and outputs say."""
     for j in range(v.shape[0]):
@@ -128,13 +132,13 @@ def _output_adjoint(grad_v_output, alpha, mu, adjoint):
 
 @kernel(fast=True)
 def backward_block(
-    w_recurrent_t, w_output, bins, units, first, last, spike_time, spike_unit, n_spikes, alive, v, grad_s,
+    panels, w_output, bins, units, first, last, spike_time, spike_unit, n_spikes, alive, v, grad_s,
     grad_v_output, alpha, mu, beta, response, adjoint_output, grad_hidden, grad_recurrent, grad_output,
 ):  # fmt: skip
     """Back-propagate through a block of samples, adding to the weight gradients.
 
     Args:
-        w_recurrent_t: recurrent weights transposed, [target, source].
+        panels: recurrent weights, transposed and packed (see ``transposed``).
         w_output: [output, hidden].
         bins, units: input events of the data set; first, last: the samples' own, [block].
         spike_time, spike_unit, n_spikes: hidden spikes in time order, [block, ·], and their number, [block].
@@ -161,7 +165,7 @@ def backward_block(
             _output_adjoint(grad_v_output[b], alpha, mu, adjoint_output[b])
     for t in range(n_steps - 1, -1, -1):
         if t < n_steps - 1:
-            np.dot(lambda_i, w_recurrent_t, fed_back)
+            multiply(lambda_i, panels, fed_back)
         for b in range(block):
             share = response[t + 1] if even else response[t + 1] * _ZERO + _ONE
             if not even:
@@ -234,7 +238,7 @@ def backward(
     parts = np.zeros((n_blocks, gradients.shape[0], n_hidden), v_hidden.dtype)
     response = np.empty(n_steps + 1, v_hidden.dtype)
     output_response(alpha, mu, response)
-    transposed = np.ascontiguousarray(w_recurrent.T)
+    panels = transposed(w_recurrent)
     for k in prange(n_blocks):
         b, end = k * size, min(batch, (k + 1) * size)
         first, last, n_spikes = np.empty(end - b, np.int64), np.empty(end - b, np.int64), np.empty(end - b, np.int64)
@@ -245,7 +249,7 @@ def backward(
             n_spikes[i] = list_spikes(s_hidden[b + i], spike_time[i], spike_unit[i])
         adjoint_output = np.empty((end - b, n_steps + 1, n_out), v_hidden.dtype)
         backward_block(
-            transposed, w_output, bins, units, first, last, spike_time, spike_unit, n_spikes, alive,
+            panels, w_output, bins, units, first, last, spike_time, spike_unit, n_spikes, alive,
             v_hidden[b:end], grad_s[b:end], grad_v_output[b:end], alpha, mu, beta, response, adjoint_output,
             parts[k, :n_inputs], parts[k, n_inputs : n_inputs + n_hidden], parts[k, n_inputs + n_hidden :],
         )  # fmt: skip

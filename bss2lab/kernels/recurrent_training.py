@@ -12,7 +12,7 @@ from numba import prange
 
 from bss2lab.kernels.feedforward import list_spikes, output_sample
 from bss2lab.kernels.jit import kernel
-from bss2lab.kernels.recurrent import backward_block, forward_sample, output_response, sum_blocks
+from bss2lab.kernels.recurrent import backward_block, forward_sample, output_response, sum_blocks, transposed
 from bss2lab.kernels.training import CLIPPED, CORRECT, NLL, SPIKES, adam_row, read_recording
 
 RATE = 1
@@ -92,7 +92,7 @@ def train_step(
     parts = np.empty((n_blocks, rows, pad), w_hidden.dtype)
     response = np.empty(n_steps + 1, w_hidden.dtype)
     output_response(alpha, mu, response)
-    transposed = np.ascontiguousarray(w_recurrent.T)
+    panels = transposed(w_recurrent)
     for lane in prange(lanes):
         current, drive, rest = np.empty(pad, v.dtype), np.empty(pad, v.dtype), np.zeros(pad, v.dtype)
         current_out = np.empty(w_output.shape[0], v.dtype)
@@ -126,7 +126,7 @@ def train_step(
                 sum_over_time_loss(out, n_out, labels[sample], c, weight, grad_v_output[i], stats[b])
                 rate_penalty(n_spikes[i], rho_r, theta_r, weight, grad_s[i], stats[b])
             backward_block(
-                transposed, w_output, bins, units, first[:n], last[:n], spike_time[lane], spike_unit[lane],
+                panels, w_output, bins, units, first[:n], last[:n], spike_time[lane], spike_unit[lane],
                 n_spikes[:n], alive, v[lane, :n], grad_s[:n], grad_v_output[:n], alpha, mu, beta, response, unused,
                 parts[k, :n_inputs], parts[k, n_inputs : n_inputs + pad], parts[k, n_inputs + pad :],
             )  # fmt: skip

@@ -74,7 +74,7 @@ class RecurrentLearner(CompiledLearner):
     ) -> None:
         cfg, goal, model, s = self._config, self._objective, self._config.model, samples.spikes
         pad = len(step.alive)
-        lanes, size = numba.get_num_threads(), recurrent.block_size(pad)
+        lanes, size = numba.get_num_threads(), recurrent.BLOCK
         recurrent_training.train_step(
             *self._weights.values(), *self._moments.values(), self._learns_recurrent,
             s.offsets, index, s.units, samples.bins, samples.labels, step.alive,
