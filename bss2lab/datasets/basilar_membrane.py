@@ -186,7 +186,8 @@ def velocities(spectrum: Complex64[ndarray, "k"], transfer: Transfer, first: int
         float32, shape [last − first, n_bins].
     """
     folded = np.empty((last - first, transfer.n_bins // 2 + 1), dtype=np.complex64)
-    _fold(spectrum, transfer.values, transfer.starts[first : last + 1], folded)
+    pairs = (x.view(np.float32) for x in (spectrum, transfer.values))
+    _fold(*pairs, transfer.starts[first : last + 1], folded.view(np.float32))
     return np.asarray(fft.irfft(folded, n=transfer.n_bins, axis=1))
 
 
@@ -230,18 +231,25 @@ def _expand(nodes, left, weights, starts, values):
 
 @kernel()
 def _fold(spectrum, values, starts, folded):
-    """Multiply, and make the real part's spectrum: Re Σ X[k] eᶦ… has the bins (X[k] + X*[n − k]) / 2."""
-    n = spectrum.shape[0]
+    """Multiply, and make the real part's spectrum: Re Σ X[k] eᶦ… has the bins (X[k] + X*[n − k]) / 2.
+
+    All but ``starts`` are views of complex numbers as pairs of real ones, which the compiler vectorises.
+    """
+    n, n_folded = spectrum.shape[0] // 2, folded.shape[1] // 2
     half = np.float32(0.5)
     for c in range(folded.shape[0]):
-        start, count = starts[c], starts[c + 1] - starts[c]
-        low = min(count, folded.shape[1])
+        row, own = folded[c], values[2 * starts[c] : 2 * starts[c + 1]]
+        count = own.shape[0] // 2
+        low = min(count, n_folded)
         for k in range(low):
-            folded[c, k] = half * (values[start + k] * spectrum[k])
-        for k in range(low, folded.shape[1]):
-            folded[c, k] = 0
-        for k in range(folded.shape[1], count):
-            folded[c, n - k] += half * (values[start + k] * spectrum[k]).conjugate()
-        folded[c, 0] = 2 * folded[c, 0].real
+            re, im, a, b = own[2 * k], own[2 * k + 1], spectrum[2 * k], spectrum[2 * k + 1]
+            row[2 * k] = half * (re * a - im * b)
+            row[2 * k + 1] = half * (re * b + im * a)
+        row[2 * low :] = 0
+        for k in range(n_folded, count):
+            re, im, a, b = own[2 * k], own[2 * k + 1], spectrum[2 * k], spectrum[2 * k + 1]
+            row[2 * (n - k)] += half * (re * a - im * b)
+            row[2 * (n - k) + 1] -= half * (re * b + im * a)
+        row[0], row[1] = 2 * row[0], 0
         if n % 2 == 0:
-            folded[c, n // 2] = 2 * folded[c, n // 2].real
+            row[n], row[n + 1] = 2 * row[n], 0

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bss2lab.config import Config, Source, quantity
+from bss2lab.kernels.bits import first_byte
 from bss2lab.kernels.jit import device, kernel
 from bss2lab.kernels.noise import mix
 
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
 LANES = 32
 """Channels that are computed side by side."""
 
+_TILE = 128  # samples that are turned at once
+
 _MOST_FIBRES = 10_000
 _FASTEST = 8_000.0  # 1/s: two such rates together still empty a pool in no less than one step at 32 kHz
 _SURE = np.float32(40.0)  # λ of a fibre that fires for certain
+_NEXT_TO_NOTHING = np.float32(1e-30)  # what decays below it is 0 (subnormal numbers cost many times as much)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -114,7 +118,7 @@ def firing_probability(velocity: Float32[ndarray, "c t"], cell: HairCell, rate_h
     Returns:
         float32, time first, shape [t, 32]; columns without a channel are 0.
     """
-    probability = np.zeros((velocity.shape[1], LANES), dtype=np.float32)
+    probability = np.empty((velocity.shape[1], LANES), dtype=np.float32)
     rates = (
         cell.release_per_s, cell.replenishment_per_s, cell.loss_per_s + cell.reuptake_per_s,
         cell.reuptake_per_s, cell.reprocessing_per_s, cell.firing_per_s,
@@ -149,7 +153,7 @@ def bushy_spikes(
     decay = [math.exp(-1e3 / (rate_hz * tau)) for tau in (cell.tau_mem_ms, cell.tau_syn_ms)]
     gain = cell.weight_per_s / cell.n_fibres / rate_hz
     n = _fire(
-        probability, n_channels, first, np.uint64(seed), cell.n_fibres, dead, np.float32(decay[0]),
+        probability, first, np.uint64(seed), cell.n_fibres, dead, np.float32(decay[0]),
         np.float32(decay[1]), np.float32(gain), np.float32(refractory), times, units,
     )  # fmt: skip
     return times[:n], units[:n]
@@ -162,15 +166,15 @@ def _positive(x):
 
 @kernel()
 def _release(velocity, rest, steps, sizes, probability):
-    """Euler steps of the transmitter pools; the velocity is turned to [time, lane] in small tiles on the way."""
+    """Euler steps of the transmitter pools; the velocity is turned to [time, lane] in tiles on the way."""
     n_lanes, n_steps = velocity.shape
     release, replenish, leave, take_back, reprocess, fire = steps
     offset, half, pool = sizes
-    tile = np.zeros((16, LANES), dtype=np.float32)
+    tile = np.zeros((_TILE, LANES), dtype=np.float32)
     free, cleft, store = np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     free[:], cleft[:], store[:] = rest[0], rest[1], rest[2]
-    for begin in range(0, n_steps, 16):
-        n = min(16, n_steps - begin)
+    for begin in range(0, n_steps, _TILE):
+        n = min(_TILE, n_steps - begin)
         for i in range(n_lanes):
             for j in range(n):
                 tile[j, i] = velocity[i, begin + j]
@@ -184,10 +188,10 @@ def _release(velocity, rest, steps, sizes, probability):
                 new = _positive(c + ejected - leave * c)
                 cleft[i] = new
                 store[i] = _positive(w + take_back * c - returned)
-                tile[j, i] = new * fire
-        for j in range(n):
-            for i in range(n_lanes):
-                probability[begin + j, i] = tile[j, i]
+                probability[begin + j, i] = new * fire
+    for t in range(n_steps):
+        for i in range(n_lanes, LANES):
+            probability[t, i] = 0
 
 
 @device
@@ -215,9 +219,7 @@ def _exponential(state):
 
 
 @kernel()
-def _fire(
-    probability, n_lanes, first, seed, n_fibres, dead, keep_membrane, keep_current, gain, refractory, times, units
-):
+def _fire(probability, first, seed, n_fibres, dead, keep_membrane, keep_current, gain, refractory, times, units):
     """Fibres and bushy cells of up to 32 channels, step by step; returns the number of spikes."""
     zero, one = np.float32(0), np.float32(1)
     ready = np.full(LANES, n_fibres, dtype=np.float32)  # fibres that are not refractory
@@ -225,8 +227,9 @@ def _fire(
     ahead = np.empty(LANES, dtype=np.float32)  # distance to the next spike, in units of λ
     current, membrane = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
     resting = np.zeros(LANES, dtype=np.float32)  # steps for which the bushy cell still rests
-    spiked = np.zeros(LANES, dtype=np.bool_)
-    due = np.empty(LANES + 1, dtype=np.int64)
+    hazard = np.empty(LANES, dtype=np.float32)  # λ of this step
+    marked = np.zeros(LANES, dtype=np.uint8)  # channels to look at one by one
+    words = marked.view(np.uint64)
     state = np.empty(LANES, dtype=np.uint64)
     for i in range(LANES):
         state[i] = mix(mix(seed) + np.uint64(first + i + 1) * _GOLDEN)
@@ -234,55 +237,50 @@ def _fire(
     n_spikes = 0
     slot = 0
     for t in range(probability.shape[0]):
-        some, sure = np.int32(0), np.int32(0)
         for i in range(LANES):
             p = min(probability[t, i], one)
             n = ready[i] + fired[slot, i]
             ready[i] = n
             fired[slot, i] = zero
-            left = ahead[i] - n * _hazard(p)
+            hazard[i] = _hazard(p)
+            left = ahead[i] - n * hazard[i]
             ahead[i] = left
-            some += np.int32(left < zero)
-            sure += np.int32(p > np.float32(0.5))
-        if some > 0 or sure > 0:
-            n_due = 0
-            for i in range(n_lanes):  # (without a branch, which could not be predicted)
-                due[n_due] = i
-                n_due += np.int64((ahead[i] < zero) | (probability[t, i] > np.float32(0.5)))
-            for k in range(n_due):
-                i = due[k]
-                p = min(probability[t, i], one)
-                hazard = _hazard(p)
-                distance = ahead[i] + ready[i] * hazard  # undo the step
+            marked[i] = np.uint8((left < zero) | (p > np.float32(0.5)))
+        for k in range(words.shape[0]):
+            word = words[k]
+            while word != 0:
+                i = 8 * k + first_byte(word)
+                word &= word - np.uint64(1)
+                p, step = min(probability[t, i], one), hazard[i]
+                distance = ahead[i] + ready[i] * step  # undo the step
                 if p > np.float32(0.5):
-                    hazard = _large_hazard(p)
+                    step = _large_hazard(p)
                 n = np.int32(ready[i])
                 count = 0
-                while distance < n * hazard:
+                while distance < n * step:
                     count += 1
-                    n = max(np.int32(0), np.int32(n - 1 - np.int32(distance / hazard)))
+                    n = max(np.int32(0), np.int32(n - 1 - np.int32(distance / step)))
                     state[i] += _GOLDEN
                     distance = _exponential(state[i])
-                ahead[i] = distance - n * hazard
+                ahead[i] = distance - n * step
                 fired[slot, i] = np.float32(count)
                 ready[i] -= np.float32(count)
-        spiking = np.int32(0)
         for i in range(LANES):
             spikes = membrane[i] >= one
-            spiking += np.int32(spikes)
             wait = refractory if spikes else resting[i]
             now = current[i] * keep_current + fired[slot, i]
             v = zero if spikes else membrane[i] * keep_membrane
             v = v if wait > zero else v + now * gain
-            membrane[i] = v if v < one else one
-            current[i] = now
+            membrane[i] = min(v, one) if v > _NEXT_TO_NOTHING else zero
+            current[i] = now if now > _NEXT_TO_NOTHING else zero
             resting[i] = wait - one
-            spiked[i] = spikes
-        if spiking > 0:
-            for i in range(n_lanes):
-                if spiked[i]:
-                    times[n_spikes] = t - 1
-                    units[n_spikes] = first + i
-                    n_spikes += 1
+            marked[i] = np.uint8(spikes)
+        for k in range(words.shape[0]):
+            word = words[k]
+            while word != 0:
+                times[n_spikes] = t - 1
+                units[n_spikes] = first + 8 * k + first_byte(word)
+                n_spikes += 1
+                word &= word - np.uint64(1)
         slot = slot + 1 if slot + 1 < dead else 0
     return n_spikes
