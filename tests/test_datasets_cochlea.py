@@ -190,6 +190,18 @@ def test_loudness_of_the_recording_does_not_matter():
     assert counts[0] == pytest.approx(counts[1], rel=0.02)
 
 
+def test_columns_without_a_channel_say_nothing():
+    """Neither fill the lists, which are sized for the channels, nor change what the channels say."""
+    loud = np.full((400, LANES), 0.02, dtype=np.float32)
+    alone = loud.copy()
+    alone[:, 3:] = 0
+    found = [bushy_spikes(x, BushyCell(), RATE, n_channels=3, seed=5, first=7) for x in (loud, alone)]
+    assert len(found[0][0]) > 0
+    assert set(found[0][1]) <= {7, 8, 9}
+    for got, want in zip(*found, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
 def test_intervals_of_one_fibre_are_a_dead_time_and_a_geometric_wait():
     """One fibre with a weight so large that each of its spikes is one of the bushy cell."""
     p = 0.02

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import wave
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from browser.jupyter import FLAGS, Lab, chromium, notebook, server
+
+from bss2lab.bench.cochlea import vowel
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright: needs it to drive a browser")
 pytestmark = [
@@ -44,9 +48,17 @@ def jupyter(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(jupyter):
+def browser(jupyter, tmp_path_factory):
+    """Chromium; its microphone hears half a second of a vowel and half a second of nothing, in turns."""
+    file = tmp_path_factory.mktemp("sound") / "vowel.wav"
+    voice = np.concatenate([vowel(0.5).samples, np.zeros(24_000)])
+    with wave.open(str(file), "wb") as out:
+        out.setparams((1, 2, 48_000, 0, "NONE", ""))
+        out.writeframes((20_000 * voice / np.abs(voice).max()).astype("<i2").tobytes())
+    microphone = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+                  f"--use-file-for-fake-audio-capture={file}")  # fmt: skip
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        browser = driver.chromium.launch(executable_path=chromium(), args=[*FLAGS, *microphone])
         yield browser
         browser.close()
 
@@ -254,3 +266,26 @@ def test_moving_sigma_d_detunes_the_chip_and_counts_its_errors(lab):
     wanted = lab.python("print(f'σ_d {bench.model.values[\"sigma_d\"]:.3g} of')").strip()
     lab.page.wait_for_function("([e, text]) => e.getAttribute('aria-label').includes(text)",
                                arg=[picture.element_handle(), wanted])  # fmt: skip
+
+
+EARS = """
+from bss2lab import lab
+ears = lab.speak_digit()
+ears
+"""
+
+
+@pytest.mark.parametrize("lab", [(EARS,)], indirect=True, ids=["ears"])
+def test_the_microphone_is_heard_by_the_chip(lab):
+    lab.button("● record").click()
+    status = lab.page.locator(".bss2lab-microphone [role=status]")
+    lab.page.wait_for_function("e => e.textContent.startsWith('recording')", arg=status.element_handle())
+    lab.page.wait_for_function("() => document.querySelector('.bss2lab-microphone meter').value > 0.05")
+    lab.page.wait_for_function("e => e.textContent.endsWith('s recorded')", arg=status.element_handle())
+    lab.waits("ears.model.heard is not None and not ears.model.busy")
+    assert lab.python("print(ears.model.source)").strip() == "recording"
+    spikes, word = lab.python("print(ears.model.heard.input_spikes, ears.model.heard.word)").split()
+    assert int(spikes) > 100
+    picture = lab.page.get_by_role("img", name="The emulated chip hears")
+    picture.wait_for()
+    assert word in picture.get_attribute("aria-label")

@@ -153,7 +153,7 @@ def bushy_spikes(
     decay = [math.exp(-1e3 / (rate_hz * tau)) for tau in (cell.tau_mem_ms, cell.tau_syn_ms)]
     gain = cell.weight_per_s / cell.n_fibres / rate_hz
     n = _fire(
-        probability, first, np.uint64(seed), cell.n_fibres, dead, np.float32(decay[0]),
+        probability, n_channels, first, np.uint64(seed), cell.n_fibres, dead, np.float32(decay[0]),
         np.float32(decay[1]), np.float32(gain), np.float32(refractory), times, units,
     )  # fmt: skip
     return times[:n], units[:n]
@@ -219,7 +219,9 @@ def _exponential(state):
 
 
 @kernel()
-def _fire(probability, first, seed, n_fibres, dead, keep_membrane, keep_current, gain, refractory, times, units):
+def _fire(
+    probability, n_lanes, first, seed, n_fibres, dead, keep_membrane, keep_current, gain, refractory, times, units
+):
     """Fibres and bushy cells of up to 32 channels, step by step; returns the number of spikes."""
     zero, one = np.float32(0), np.float32(1)
     ready = np.full(LANES, n_fibres, dtype=np.float32)  # fibres that are not refractory
@@ -278,9 +280,11 @@ def _fire(probability, first, seed, n_fibres, dead, keep_membrane, keep_current,
         for k in range(words.shape[0]):
             word = words[k]
             while word != 0:
-                times[n_spikes] = t - 1
-                units[n_spikes] = first + 8 * k + first_byte(word)
-                n_spikes += 1
+                i = 8 * k + first_byte(word)
                 word &= word - np.uint64(1)
+                if i < n_lanes:
+                    times[n_spikes] = t - 1
+                    units[n_spikes] = first + i
+                    n_spikes += 1
         slot = slot + 1 if slot + 1 < dead else 0
     return n_spikes
