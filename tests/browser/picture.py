@@ -27,7 +27,7 @@ cockpit"""
 
 
 def take() -> bytes:
-    """Train eight epochs, lower the burst penalty, train four more; return a screenshot of the page."""
+    """Train six epochs, change a penalty, train six more; return a screenshot of the page."""
     with tempfile.TemporaryDirectory() as folder, server(Path(folder), Path(folder) / "scratch") as (address, token):
         nbformat.write(notebook(CELL), Path(folder) / "a chip in a browser tab.ipynb")
         with sync_playwright() as driver:
@@ -36,19 +36,23 @@ def take() -> bytes:
             lab = Lab(page, address, token)
             lab.open("a chip in a browser tab.ipynb")
             lab.command("application:toggle-left-area")
-            lab.command("application:toggle-right-area")
             lab.run_all()
             lab.scope()
             lab.button("start").click()
-            lab.waits("len(cockpit.model.run.epochs) >= 8")
-            lab.python("cockpit.model.set(rho_b=0.02)")
-            lab.waits("len(cockpit.model.run.epochs) >= 12")
+            _wait(lab, 6)
+            lab.python("cockpit.model.set(rho_b=0.2)")
+            _wait(lab, 12)
             lab.after(lab.frame())
             found = page.screenshot()
             lab.button("stop").click()
             lab.end()
             browser.close()
     return found
+
+
+def _wait(lab: Lab, epochs: int) -> None:
+    while int(lab.python("print(len(cockpit.model.run.epochs) if cockpit.model.run else 0)")) < epochs:
+        lab.page.wait_for_timeout(1000)  # (asking costs the kernel time)
 
 
 def main() -> None:

@@ -114,7 +114,7 @@ class Painter {
     this.g.font = `${weight} ${size * this.s}px system-ui, sans-serif`;
   }
 
-  text(words, x, y, { align = "left", base = "alphabetic", colour = INK, size = 12, weight = "", turn = 0, most } = {}) {
+  text(words, x, y, { align = "left", base = "alphabetic", colour = INK, size = 12, weight = "", turn = 0, most, halo = false } = {}) {
     const g = this.g;
     this.font(size, weight);
     g.fillStyle = colour;
@@ -122,13 +122,15 @@ class Painter {
     g.textBaseline = base;
     let shown = words;
     if (most) while (shown.length > 3 && g.measureText(shown).width > most) shown = shown.slice(0, -2).trimEnd() + "…";
-    if (turn) {
-      g.save();
-      g.translate(x, y);
-      g.rotate(turn);
-      g.fillText(shown, 0, 0);
-      g.restore();
-    } else g.fillText(shown, x, y);
+    g.save();
+    g.translate(x, y);
+    g.rotate(turn);
+    if (halo) {
+      Object.assign(g, { strokeStyle: "#fff", lineWidth: 3 * this.s, lineJoin: "round" });
+      g.strokeText(shown, 0, 0);
+    }
+    g.fillText(shown, 0, 0);
+    g.restore();
     return g.measureText(shown).width;
   }
 
@@ -321,10 +323,10 @@ class Painter {
     if (!one.name) return;
     if (one.along === "x") {
       const x = area.x.to_pixel(one.at), flip = x - area.left < 14 * s;
-      this.text(one.name, x + (flip ? 11 : -4) * s, area.low - 6 * s, { size: 11, colour: one.colour, turn: -Math.PI / 2, most: area.low - area.up - 8 * s });
+      this.text(one.name, x + (flip ? 11 : -4) * s, area.low - 6 * s, { size: 11, colour: one.colour, halo: true, turn: -Math.PI / 2, most: area.low - area.up - 8 * s });
     } else {
       const y = area.y.to_pixel(one.at), under = y - area.up < 14 * s;
-      this.text(one.name, area.right - 4 * s, y + (under ? 12 : -4) * s, { align: "right", size: 11, colour: one.colour });
+      this.text(one.name, area.right - 4 * s, y + (under ? 12 : -4) * s, { align: "right", size: 11, colour: one.colour, halo: true });
     }
   }
 }

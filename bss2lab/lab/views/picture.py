@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bss2lab.lab.frame import WIDTH, Axis, Frame, Heat, Mark, Panel, Series
 from bss2lab.plots import style
 
 _INCH = 100.0
+_HALO = [withStroke(linewidth=2, foreground="white")]  # around words on curves
 _MAPS = {
     "blues": LinearSegmentedColormap.from_list("blues", ["#ffffff", "#004488"]),
     "greys": LinearSegmentedColormap.from_list("greys", ["#ffffff", "#000000"]),
@@ -141,6 +143,7 @@ def _mark(axes: Axes, one: Mark) -> None:
             color=one.colour,
             ha="right",
             va="bottom",
+            path_effects=_HALO,
         )
     else:
         axes.axhline(one.at, color=one.colour, linestyle=line, linewidth=0.9)
@@ -152,4 +155,5 @@ def _mark(axes: Axes, one: Mark) -> None:
             color=one.colour,
             ha="right",
             va="bottom",
+            path_effects=_HALO,
         )
