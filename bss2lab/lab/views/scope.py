@@ -12,7 +12,7 @@ import anywidget
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.wire import packed
 
-_SOURCE = Path(__file__).parents[1] / "static" / "scope.js"
+_SOURCES = [Path(__file__).parents[1] / "static" / name for name in ("painter.js", "scope.js")]
 
 PATIENCE_S = 1.0
 """A frame that was not acknowledged by then is taken for lost (a closed tab, a sleeping laptop)."""
@@ -27,7 +27,7 @@ class Scope(anywidget.AnyWidget):
         on_brush: called with panel and two corners.
     """
 
-    _esm = _SOURCE.read_text(encoding="utf-8")
+    _esm = "\n".join(source.read_text(encoding="utf-8") for source in _SOURCES)
 
     def __init__(
         self,
