@@ -149,6 +149,7 @@ def test_jobs_that_cannot_be_sent_or_received_fail_and_the_others_are_done(runne
         job(5, misdeed="sys.exit"),
         job(6, log=str(log)),
     ]
+    runner([job(7), job(8)])  # all workers are there
     before = workers_of(os.getpid())
     with pytest.raises(RunsFailed, match="5 of 7 runs") as caught:
         runner(wanted)

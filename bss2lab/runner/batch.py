@@ -21,7 +21,8 @@ _LIVES = 4
 """How often a job may lose its worker without having got any further. From the second time on it runs alone."""
 
 _MOST_LIVES = 20
-"""How often a job may lose its worker at all."""
+"""How often a job may lose its worker at all. When half of that has happened it runs alone, too: it may be another job
+that takes the workers with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +237,8 @@ class Batch:
         return max(0.0, (ahead + sum(seconds for seconds, _ in flights)) / hands - (now - self._landed))
 
     def _suspect(self, index: int) -> bool:
-        return index in self._deaths and self._deaths[index].here > 1
+        deaths = self._deaths.get(index, _Deaths())
+        return deaths.here > 1 or deaths.ever > _MOST_LIVES // 2
 
     def _look_up(self, store: Store, key: str) -> tuple[Record | None, str]:
         try:
