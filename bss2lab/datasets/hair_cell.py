@@ -248,7 +248,7 @@ def _fire(
             left = ahead[i] - n * hazard[i]
             ahead[i] = left
             marked[i] = np.uint8((left < zero) | (p > np.float32(0.5)))
-        for k in range(words.shape[0]):
+        for k in range(words.shape[0]):  # (as ``list_marked``, without a list)
             word = words[k]
             while word != 0:
                 i = 8 * k + first_byte(word)

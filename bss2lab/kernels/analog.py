@@ -20,7 +20,7 @@ import numpy as np
 from numba import prange
 
 from bss2lab import dynamics
-from bss2lab.kernels.bits import first_byte
+from bss2lab.kernels.bits import list_marked
 from bss2lab.kernels.jit import device, kernel
 from bss2lab.kernels.noise import advance as _advance
 from bss2lab.kernels.noise import mix as _mix
@@ -156,19 +156,6 @@ def _integrate(step, state, par, rng, fired, crossing):
         fired[j] = np.uint8(over)
         any_fired |= np.int64(over)
     return any_fired
-
-
-@kernel()
-def _list_fired(words, who):
-    """List the neurons marked in ``fired``, which ``words`` views eight at a time; return their number."""
-    n = 0
-    for k in range(words.shape[0]):
-        word = words[k]
-        while word != 0:
-            who[n] = 8 * k + first_byte(word)
-            word &= word - np.uint64(1)
-            n += 1
-    return n
 
 
 @device
@@ -313,7 +300,6 @@ def emulate(
         state = np.empty(N_STATES * N, np.float32)
         rng = np.empty(N, np.uint32)
         fired, who = np.empty(N, np.uint8), np.empty(N, np.int64)
-        words = fired.view(np.uint64)
         crossing = np.empty(N, np.float32)
         heads = np.empty(n_steps, np.int32)
         most = 0
@@ -364,7 +350,7 @@ def emulate(
                             _deliver(routed_rows[source - N], now, part, b0, b1, b2, b3, state, par)
                     event = ev_next[event]
                 if not held and _integrate(step, state, par, rng, fired, crossing):
-                    for k in range(_list_fired(words, who)):
+                    for k in range(list_marked(fired, who)):
                         j = who[k]
                         at = _fire(j, step, step_us, state, par, crossing)
                         if keep_fired:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import types
 from numba.extending import intrinsic
+
+from bss2lab.kernels.jit import kernel
 
 
 def _first_byte(typing_context: Any, word: Any) -> Any:
@@ -19,5 +22,25 @@ def _first_byte(typing_context: Any, word: Any) -> Any:
 first_byte: Any = intrinsic(_first_byte)
 """``first_byte(word)``, for kernels: the place, 0 … 7, of the lowest byte that is not 0 of a uint64 that is not 0.
 
-``word &= word - np.uint64(1)`` then removes it, if every byte is 0 or 1.
+For loops that go without a list (see ``datasets.hair_cell``).
 """
+
+
+@kernel()
+def list_marked(marks, places):
+    """List where the bytes that are not 0 stand, in their order; return their number.
+
+    Args:
+        marks: uint8, a multiple of eight of them.
+        places: out, as long as ``marks``; entries beyond the number are left as they are.
+    """
+    words = marks.view(np.uint64)
+    n = 0
+    for k in range(words.shape[0]):
+        word = words[k]
+        while word != 0:
+            place = first_byte(word)
+            word &= ~(np.uint64(0xFF) << np.uint64(8 * place))
+            places[n] = 8 * k + place
+            n += 1
+    return n

@@ -17,6 +17,7 @@ import numpy as np
 from numba import prange
 
 from bss2lab import dynamics, surrogate
+from bss2lab.kernels.bits import list_marked
 from bss2lab.kernels.jit import device, kernel
 
 if TYPE_CHECKING:
@@ -97,16 +98,10 @@ def forward_sample(w_hidden, bins, units, alive, alpha, mu, v, s, current, drive
 
 @kernel(fast=True)
 def append_spikes(row, t, n, spike_time, spike_unit):
-    """Append the spikes of step ``t`` to a list of ``n``; scans eight neurons at a time. Returns their number now."""
-    words = row.view(np.uint64)
-    for k in range(words.shape[0]):
-        if words[k] != 0:
-            for j in range(8 * k, 8 * k + 8):
-                if row[j]:
-                    spike_time[n] = t
-                    spike_unit[n] = j
-                    n += 1
-    return n
+    """Append the spikes of step ``t`` to a list of ``n``. Returns their number now."""
+    found = list_marked(row, spike_unit[n:])
+    spike_time[n : n + found] = t
+    return n + found
 
 
 @kernel(fast=True)

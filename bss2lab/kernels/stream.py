@@ -30,6 +30,7 @@ from bss2lab.kernels.analog import (
     _seed_noise,
     _start,
 )
+from bss2lab.kernels.bits import list_marked
 from bss2lab.kernels.jit import kernel
 
 _ZERO = np.float32(0.0)
@@ -83,7 +84,7 @@ def _advance(
     times_us, units, offsets, first_step, phase, hold_step, sent_before_us,
     input_rows, routed_rows, input_delay_us, routed_delay, route_to_tail, par, bend,
     step_us, n_steps, n_sub, cadc, probe, probe_step, probe_mv,
-    state, rng, fired, crossing, codes, heads, ev_next, ev_source, ev_fraction, spike_us, spike_unit, cursor,
+    state, rng, fired, who, crossing, codes, heads, ev_next, ev_source, ev_fraction, spike_us, spike_unit, cursor,
 ):  # fmt: skip
     """Go on from where the cursor stands; return whether that was to the end, or to where spikes need more room.
 
@@ -154,16 +155,16 @@ def _advance(
             free = event
             event = later
         if not held and _integrate(step, state, par, rng, fired, crossing):
-            for j in range(N):
-                if fired[j]:
-                    at = _fire(j, step, step_us_single, state, par, crossing)
-                    spike_us[n_spikes] = (base + np.float64(at)) * step_us
-                    spike_unit[n_spikes] = j
-                    n_spikes += 1
-                    at = max(at + routed_delay[j], np.float32(step + 1))
-                    after = np.int64(at)
-                    part = at - np.float32(after)
-                    free = _file((base + after) & mask, part, N + j, heads, ev_next, ev_source, ev_fraction, free)
+            for k in range(list_marked(fired, who)):
+                j = who[k]
+                at = _fire(j, step, step_us_single, state, par, crossing)
+                spike_us[n_spikes] = (base + np.float64(at)) * step_us
+                spike_unit[n_spikes] = j
+                n_spikes += 1
+                at = max(at + routed_delay[j], np.float32(step + 1))
+                after = np.int64(at)
+                part = at - np.float32(after)
+                free = _file((base + after) & mask, part, N + j, heads, ev_next, ev_source, ev_fraction, free)
     cursor[_SPIKES] = n_spikes
     return True
 
@@ -226,7 +227,7 @@ def emulate_stream(
     """
     state = np.empty(N_STATES * N, np.float32)
     rng = np.empty(N, np.uint32)
-    fired = np.empty(N, np.uint8)
+    fired, who = np.empty(N, np.uint8), np.empty(N, np.int64)
     crossing = np.empty(N, np.float32)
     codes = np.empty(N, np.uint8)
     heads = np.full(ring, -1, np.int32)
@@ -243,7 +244,7 @@ def emulate_stream(
         times_us, units, offsets, first_step, phase, hold_step, sent_before_us,
         input_rows, routed_rows, input_delay_us, routed_delay, route_to_tail, par, bend,
         step_us, n_steps, n_sub, cadc, probe, probe_step, probe_mv,
-        state, rng, fired, crossing, codes, heads, ev_next, ev_source, ev_fraction, spike_us, spike_unit, cursor,
+        state, rng, fired, who, crossing, codes, heads, ev_next, ev_source, ev_fraction, spike_us, spike_unit, cursor,
     ):  # fmt: skip
         spike_us, spike_unit = _grown(spike_us), _grown(spike_unit)
     return spike_us[: cursor[_SPIKES]].copy(), spike_unit[: cursor[_SPIKES]].copy()
