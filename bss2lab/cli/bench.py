@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from bss2lab.cli.output import add_json, check_json, table_stream, write_json
 from bss2lab.errors import InputError, complain
-from bss2lab.results import to_json
-from bss2lab.storage import check_writable, write_atomically
 
 PARTS = ("training", "speech", "chip", "studies", "fresh")
 
@@ -24,7 +23,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N", help="thread counts (default 1 2)")
     p.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of the interleaved timing (default 20)")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the record here")
+    add_json(p)
     p.set_defaults(run=run)
 
 
@@ -40,12 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.peers and "training" not in parts:
         fix = "leave --peers out, or add --part training"
         raise InputError(complain("--peers", expected="the part training", got=", ".join(parts), fix=fix))
-    if arguments.json is not None:
-        check_writable(arguments.json)
+    check_json(arguments)
     from bss2lab.bench import report
 
     threads = sorted({min(n, os.cpu_count() or 1) for n in arguments.threads})
-    record = report.run(peers=arguments.peers, threads=threads, rounds=arguments.rounds, say=print, parts=parts)
-    if arguments.json is not None:
-        write_atomically(arguments.json, to_json(record).encode())
+    say = partial(print, file=table_stream(arguments))
+    record = report.run(peers=arguments.peers, threads=threads, rounds=arguments.rounds, say=say, parts=parts)
+    write_json(arguments, record)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +20,10 @@ from bss2lab.chip.measure import PROTOCOLS
 from bss2lab.chip.published import write_published_profile
 from bss2lab.chip.spec import SPEC, TARGETS
 from bss2lab.chip.transfer import PARAMETERS, Transfer
+from bss2lab.cli.output import add_json, check_json, json_path, table_stream, write_json
 from bss2lab.errors import InputError, complain
-from bss2lab.results import to_json, versions
-from bss2lab.storage import check_writable, write_atomically
+from bss2lab.results import versions
+from bss2lab.storage import check_writable
 from bss2lab.train import set_threads
 
 NOTE = "emulated, not measured on a real chip"
@@ -75,7 +75,7 @@ def add(commands: Any) -> None:
     where = verbs.add_parser("place", help="does a network fit, and where do its layers go?")
     where.add_argument("inputs", type=int, help="number of inputs")
     where.add_argument("layers", nargs="+", metavar="SIZE", help="neurons of each layer; 186r: recurrent")
-    where.add_argument("--json", metavar="FILE", help="write the record here (- for standard output)")
+    add_json(where)
     where.set_defaults(run=_place)
 
 
@@ -87,7 +87,7 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text:
         help=f"{', '.join(PROFILES)}, or a JSON file (default %(default)s)",
     )  # fmt: skip
     p.add_argument("--threads", type=int, default=0, metavar="N", help="threads (default 0: one per core)")
-    p.add_argument("--json", metavar="FILE", help="write the record here (- for standard output)")
+    add_json(p)
     p.set_defaults(run=lambda arguments: _checked(arguments, run))
     return p
 
@@ -105,10 +105,10 @@ def _checked(arguments: argparse.Namespace, run: Callable[[argparse.Namespace], 
     if arguments.threads < 0:
         text = complain("--threads", expected="0 or more", got=arguments.threads, fix="0: one per core")
         raise InputError(text)
-    json, out = (Path(x) if x not in (None, "-") else None for x in (arguments.json, getattr(arguments, "out", None)))
-    for path in (json, out):
-        if path is not None:
-            check_writable(path)
+    json, out = json_path(arguments), getattr(arguments, "out", None)
+    check_json(arguments)
+    if out is not None:
+        check_writable(out)
     if json is not None and out is not None and json.resolve() == out.resolve():
         raise InputError(complain("--json", expected="another file than --out", got=json, fix="name two files"))
     set_threads(arguments.threads)
@@ -129,12 +129,8 @@ def _bare(arguments: argparse.Namespace) -> Chip:
 
 def _finish(arguments: argparse.Namespace, lines: list[str], record: dict[str, Any]) -> int:
     """Print the table; write the record."""
-    print("\n".join(lines), file=sys.stderr if arguments.json == "-" else sys.stdout)
-    text = to_json({"note": NOTE, "versions": versions(), **record})
-    if arguments.json == "-":
-        sys.stdout.write(text)
-    elif arguments.json is not None:
-        write_atomically(Path(arguments.json), text.encode())
+    print("\n".join(lines), file=table_stream(arguments))
+    write_json(arguments, {"note": NOTE, "versions": versions(), **record})
     return 0
 
 
@@ -339,8 +335,7 @@ def _profile(arguments: argparse.Namespace) -> int:
 
 
 def _place(arguments: argparse.Namespace) -> int:
-    if arguments.json not in (None, "-"):
-        check_writable(Path(arguments.json))
+    check_json(arguments)
     layers = []
     for text in arguments.layers:
         size = re.fullmatch(r"(\d+)(r?)", text)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bss2lab import checkpoint
 from bss2lab.chip import Chip
+from bss2lab.cli.output import add_json, check_json, table_stream, write_json
 from bss2lab.datasets import catalogue
 from bss2lab.datasets.recorded import words_of
 from bss2lab.datasets.sound import read_sound
 from bss2lab.errors import InputError, complain
-from bss2lab.results import to_json, versions
+from bss2lab.results import versions
 from bss2lab.settings import SpeechConfig
-from bss2lab.storage import check_writable, write_atomically
 from bss2lab.studies.listening import Heard, listen
 from bss2lab.studies.networks import load_network
 from bss2lab.train import chip_of, saved_learner
@@ -42,14 +41,13 @@ def add(commands: Any) -> None:
     p.add_argument("--software", action="store_true", help="in the software model, whatever it was trained on")
     p.add_argument("--keep-silence", action="store_true", help="do not cut silence from both ends")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise of ear and chip (default 0)")
-    p.add_argument("--json", metavar="FILE", help="write the answers here (- for standard output)")
+    add_json(p)
     p.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what the network hears."""
-    if arguments.json not in (None, "-"):
-        check_writable(Path(arguments.json))
+    check_json(arguments)
     if not 0 <= arguments.seed < 2**62:
         raise InputError(complain("--seed", expected="0 … 2⁶² − 1", got=arguments.seed, fix="leave it out"))
     config, weights, chip = _network(arguments)
@@ -63,14 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
         "trained_on": trained, "run_on": where, "versions": versions(),
         "answers": [{"file": str(f), **asdict(a)} for f, a in zip(arguments.files, answers, strict=True)],
     }  # fmt: skip
-    if arguments.json == "-":
-        sys.stdout.write(to_json(record))
-        return 0
-    if arguments.json is not None:
-        write_atomically(Path(arguments.json), to_json(record).encode())
-    for path, answer in zip(arguments.files, answers, strict=True):
-        print(_line(path, answer))
-    print(f"({where}; the network was trained on {trained}: a voice unlike those may be misheard)")
+    write_json(arguments, record)
+    lines = [_line(path, answer) for path, answer in zip(arguments.files, answers, strict=True)]
+    lines += [f"({where}; the network was trained on {trained}: a voice unlike those may be misheard)"]
+    print("\n".join(lines), file=table_stream(arguments))
     return 0
 
 

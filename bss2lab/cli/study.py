@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bss2lab.cli.output import add_json, check_json, table_stream, write_json
 from bss2lab.errors import InputError, complain
-from bss2lab.results import to_json
 from bss2lab.runner import Bar, Runner, default_folder, scheduler
-from bss2lab.storage import check_writable, write_atomically
+from bss2lab.storage import check_writable
 from bss2lab.studies import anatomy as anatomy_study
 from bss2lab.studies import fig4, results
 from bss2lab.studies.catalogue import STUDIES, study
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
         "--store", type=Path, metavar="DIR",
         help="keep the record of every run here; a study that was stopped goes on (default: the user's cache)",
     )  # fmt: skip
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
+    add_json(p)
     p.add_argument("--network", type=Path, metavar="FILE", help="fig3b, fig5…: write a trained network here")
     p.set_defaults(run=run)
 
@@ -58,16 +58,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.network is not None and arguments.name not in _WITH_NETWORK:
         want = f"study {' or '.join(_WITH_NETWORK)}"
         raise InputError(complain("--network", expected=want, got=arguments.name, fix="leave it out"))
-    for path in (arguments.json, arguments.network):
-        if path is not None:
-            check_writable(path)
+    check_json(arguments)
+    if arguments.network is not None:
+        check_writable(arguments.network)
     if arguments.name in _OTHERS:
         _refuse(arguments, ("full", "workers", "scheduler") + (("seeds", "store") if arguments.name == "fig4a" else ()))
     do = {"anatomy": _anatomy, "fig4a": _detuning}.get(arguments.name, _study)
     text, record = do(arguments)
-    print(text)
-    if arguments.json is not None:
-        write_atomically(arguments.json, to_json(record).encode())
+    print(text, file=table_stream(arguments))
+    write_json(arguments, record)
     return 0
 
 

@@ -13,11 +13,11 @@ from typing import Any
 from tqdm import tqdm
 
 from bss2lab.cli.options import add_options, build, chosen
+from bss2lab.cli.output import add_json, check_json, table_stream, write_json
 from bss2lab.inputs import Data
 from bss2lab.presets import PRESETS, SPEECH_PRESETS, published
-from bss2lab.results import Epoch, run_record, to_json
+from bss2lab.results import Epoch, run_record
 from bss2lab.settings import TASKS, TITLES, AnyConfig, SpeechConfig
-from bss2lab.storage import check_writable, write_atomically
 from bss2lab.train import Progress, Run
 
 
@@ -41,7 +41,7 @@ def _add_task(tasks: Any, task: str, config: type[AnyConfig]) -> None:
     p.add_argument("--preset", choices=tuple(_presets(config)), default="default", help="settings to start from")
     p.add_argument("--save", type=Path, metavar="DIR", help="keep a checkpoint in this folder")
     p.add_argument("--resume", action="store_true", help="go on with the checkpoint in --save DIR")
-    p.add_argument("--json", metavar="FILE", help="write the full record here (- for standard output)")
+    add_json(p)
     p.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     add_options(p.add_argument_group("settings"), config, skip={"task"})
     p.set_defaults(run=run)
@@ -58,19 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     kind = TASKS[arguments.task]
     config = build(_presets(kind)[arguments.preset], chosen(arguments, kind))
-    if arguments.json not in (None, "-"):
-        check_writable(Path(arguments.json))
+    check_json(arguments)
     training = Run(config, Data.load(config, progress=True), directory=arguments.save, resume=arguments.resume)
     with _Interrupt() as interrupt, _Bar(config, training, hidden=arguments.quiet) as bar:
         for epoch in training.fit(stop=interrupt.is_set, on_batch=bar.advance):
             bar.epoch(epoch)
-    record = to_json(run_record(config, training.profile, training.epochs))
-    if arguments.json == "-":
-        sys.stdout.write(record)
-    elif arguments.json is not None:
-        write_atomically(Path(arguments.json), record.encode())
+    write_json(arguments, run_record(config, training.profile, training.epochs))
     if not arguments.quiet:
-        print(summary(config, training.epochs), file=sys.stderr if arguments.json == "-" else sys.stdout)
+        print(summary(config, training.epochs), file=table_stream(arguments))
     if interrupt.is_set() and not training.finished:
         kept = f"; go on with --resume --save {arguments.save}" if arguments.save else " (no --save: nothing kept)"
         print(f"bss2lab: stopped in epoch {len(training.epochs) + 1}{kept}", file=sys.stderr)
