@@ -231,7 +231,7 @@ def _fire(
     resting = np.zeros(LANES, dtype=np.float32)  # steps for which the bushy cell still rests
     hazard = np.empty(LANES, dtype=np.float32)  # λ of this step
     marked = np.zeros(LANES, dtype=np.uint8)  # channels to look at one by one
-    words = marked.view(np.uint64)
+    words = marked.view(np.uint64)  # eight marks, 0 or 1 each: word & (word - 1) is without its first
     state = np.empty(LANES, dtype=np.uint64)
     for i in range(LANES):
         state[i] = mix(mix(seed) + np.uint64(first + i + 1) * _GOLDEN)
@@ -248,7 +248,7 @@ def _fire(
             left = ahead[i] - n * hazard[i]
             ahead[i] = left
             marked[i] = np.uint8((left < zero) | (p > np.float32(0.5)))
-        for k in range(words.shape[0]):  # (as ``list_marked``, without a list)
+        for k in range(words.shape[0]):
             word = words[k]
             while word != 0:
                 i = 8 * k + first_byte(word)
