@@ -101,8 +101,11 @@ def test_cosines_are_the_studys(model, network, images):
 
 
 def test_points_stay_and_belong_to_their_chip(model):
-    model.forget()
     assert model.set(images=10, sigma_d=0.0, chip_seed=0)
+    assert model.wait(600)
+    model.forget()
+    assert model.curve == []
+    model.start()
     assert model.wait(600)
     assert model.set(sigma_d=0.4)
     assert model.wait(600)
@@ -116,7 +119,8 @@ def test_points_stay_and_belong_to_their_chip(model):
     assert len(model.curve) == 2
     model.set(detuned="tau")
     assert [point.sigma_d for point in model.curve] == [0.0]  # undetuned is undetuned, whatever would be
-    model.wait(600)
+    assert model.wait(600)
+    assert [point.sigma_d for point in model.curve] == [0.0]  # (visited once more, and still one point)
     model.forget()
     assert model.curve == []
 

@@ -132,8 +132,8 @@ def _deliver_tail(row, now, part, bend_i_exc, bend_v_exc, bend_i_inh, bend_v_inh
 
 @kernel()
 def _integrate(step, state, par, rng, fired, crossing):
-    """One fine step of all neurons. Marks those that crossed their threshold; returns whether any did."""
-    any_fired = 0
+    """One fine step of all neurons; marks those that crossed their threshold."""
+    # (Whether any did is not summed up here: numba widens the sum to 64 bits, and halves the lanes of the whole loop.)
     now = np.float32(step + 1)
     for j in range(N):
         bits = _advance(rng[j])
@@ -154,8 +154,6 @@ def _integrate(step, state, par, rng, fired, crossing):
         over = (after > par[THRESHOLD * N + j]) & (awake > _ZERO)
         crossing[j] = before
         fired[j] = np.uint8(over)
-        any_fired |= np.int64(over)
-    return any_fired
 
 
 @device
@@ -299,7 +297,8 @@ def emulate(
     for c in prange(n_chunks):
         state = np.empty(N_STATES * N, np.float32)
         rng = np.empty(N, np.uint32)
-        fired, who = np.empty(N, np.uint8), np.empty(N, np.int64)
+        marks, who = np.empty(N // 8, np.uint64), np.empty(N, np.int64)
+        fired = marks.view(np.uint8)
         crossing = np.empty(N, np.float32)
         heads = np.empty(n_steps, np.int32)
         most = 0
@@ -349,8 +348,9 @@ def emulate(
                         else:
                             _deliver(routed_rows[source - N], now, part, b0, b1, b2, b3, state, par)
                     event = ev_next[event]
-                if not held and _integrate(step, state, par, rng, fired, crossing):
-                    for k in range(list_marked(fired, who)):
+                if not held:
+                    _integrate(step, state, par, rng, fired, crossing)
+                    for k in range(list_marked(marks, who)):
                         j = who[k]
                         at = _fire(j, step, step_us, state, par, crossing)
                         if keep_fired:

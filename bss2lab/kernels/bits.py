@@ -27,14 +27,13 @@ For loops that go without a list (see ``datasets.hair_cell``).
 
 
 @kernel()
-def list_marked(marks, places):
+def list_marked(words, places):
     """List where the bytes that are not 0 stand, in their order; return their number.
 
     Args:
-        marks: uint8, a multiple of eight of them.
-        places: out, as long as ``marks``; entries beyond the number are left as they are.
+        words: the bytes as uint64, eight in each. (View them once, outside of loops: a view counts references.)
+        places: out, as long as there are bytes; entries beyond the number are left as they are.
     """
-    words = marks.view(np.uint64)
     n = 0
     for k in range(words.shape[0]):
         word = words[k]

@@ -99,7 +99,7 @@ def forward_sample(w_hidden, bins, units, alive, alpha, mu, v, s, current, drive
 @kernel(fast=True)
 def append_spikes(row, t, n, spike_time, spike_unit):
     """Append the spikes of step ``t`` to a list of ``n``. Returns their number now."""
-    found = list_marked(row, spike_unit[n:])
+    found = list_marked(row.view(np.uint64), spike_unit[n:])
     spike_time[n : n + found] = t
     return n + found
 

@@ -84,7 +84,8 @@ def _advance(
     times_us, units, offsets, first_step, phase, hold_step, sent_before_us,
     input_rows, routed_rows, input_delay_us, routed_delay, route_to_tail, par, bend,
     step_us, n_steps, n_sub, cadc, probe, probe_step, probe_mv,
-    state, rng, fired, who, crossing, codes, heads, ev_next, ev_source, ev_fraction, spike_us, spike_unit, cursor,
+    state, rng, fired, marks, who, crossing, codes, heads, ev_next, ev_source, ev_fraction,
+    spike_us, spike_unit, cursor,
 ):  # fmt: skip
     """Go on from where the cursor stands; return whether that was to the end, or to where spikes need more room.
 
@@ -154,8 +155,9 @@ def _advance(
             ev_next[event] = free
             free = event
             event = later
-        if not held and _integrate(step, state, par, rng, fired, crossing):
-            for k in range(list_marked(fired, who)):
+        if not held:
+            _integrate(step, state, par, rng, fired, crossing)
+            for k in range(list_marked(marks, who)):
                 j = who[k]
                 at = _fire(j, step, step_us_single, state, par, crossing)
                 spike_us[n_spikes] = (base + np.float64(at)) * step_us
@@ -227,7 +229,8 @@ def emulate_stream(
     """
     state = np.empty(N_STATES * N, np.float32)
     rng = np.empty(N, np.uint32)
-    fired, who = np.empty(N, np.uint8), np.empty(N, np.int64)
+    marks, who = np.empty(N // 8, np.uint64), np.empty(N, np.int64)
+    fired = marks.view(np.uint8)
     crossing = np.empty(N, np.float32)
     codes = np.empty(N, np.uint8)
     heads = np.full(ring, -1, np.int32)
@@ -244,7 +247,8 @@ def emulate_stream(
         times_us, units, offsets, first_step, phase, hold_step, sent_before_us,
         input_rows, routed_rows, input_delay_us, routed_delay, route_to_tail, par, bend,
         step_us, n_steps, n_sub, cadc, probe, probe_step, probe_mv,
-        state, rng, fired, who, crossing, codes, heads, ev_next, ev_source, ev_fraction, spike_us, spike_unit, cursor,
+        state, rng, fired, marks, who, crossing, codes, heads, ev_next, ev_source, ev_fraction,
+    spike_us, spike_unit, cursor,
     ):  # fmt: skip
         spike_us, spike_unit = _grown(spike_us), _grown(spike_unit)
     return spike_us[: cursor[_SPIKES]].copy(), spike_unit[: cursor[_SPIKES]].copy()

@@ -182,10 +182,12 @@ class Anatomy(ViewModel):
     def curve(self) -> list[Visited]:
         """The points of the present chip, batch and kind of detuning, by rising σ_d."""
         chip, _, which, images = self.wanted
-        own = [
-            p for (c, _, w, n), p in list(self.points.items()) if (c, n) == (chip, images) and self._same(p, w, which)
-        ]
-        return sorted(own, key=lambda point: point.sigma_d)
+        own = {
+            p.sigma_d: p
+            for (c, _, w, n), p in list(self.points.items())
+            if (c, n) == (chip, images) and self._same(p, w, which)
+        }
+        return sorted(own.values(), key=lambda point: point.sigma_d)
 
     def frame(self) -> Frame:
         """See ``ViewModel``."""
