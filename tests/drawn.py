@@ -68,7 +68,7 @@ def assert_apart(texts, renderer):
     for k, a in enumerate(boxes):
         for j, b in enumerate(boxes[k + 1 :], k + 1):
             width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-            assert min(width, height) < 1.5, (texts[k].get_text(), texts[j].get_text())
+            assert min(width, height) < 1.5, (str(texts[k]), str(texts[j]))
 
 
 def assert_legend_clear(axes):

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from drawn import assert_readable
+from drawn import assert_apart, assert_readable, renderer_of
 
 from bss2lab.lab.frame import PALETTE, Axis, Frame, Heat, Mark, Panel, Series, span
 from bss2lab.lab.views import picture
@@ -102,3 +102,21 @@ def test_matplotlib_draws_heat_marks_and_names():
 def test_a_panel_with_nothing_in_it_says_so():
     figure = picture.draw(frame_of(Series("a", [], []), empty="press “start”"))
     assert [text.get_text() for text in figure.axes[0].texts] == ["press “start”"]
+
+
+@pytest.mark.parametrize("along", ["x", "y"])
+@pytest.mark.parametrize("at", [(0.02,), (0.98,), (0.5, 0.52), (0.02, 0.98, 0.95)])
+def test_words_of_marks_meet_neither_legend_nor_each_other_nor_the_edge(at, along):
+    x = np.linspace(0, 3, 60)
+    many = [Series(str(k), x, 2.5 + 2.5 * np.sin(3 * x + k)) for k in range(10)]
+    marks = [Mark((3 if along == "x" else 5) * f, f"limit {f}", along) for f in at]
+    figure = picture.draw(frame_of(*many, *marks))
+    (axes,) = figure.axes
+    renderer = renderer_of(figure)
+    assert [text.get_text() for text in axes.texts] == [mark.name for mark in marks]
+    assert_apart([*axes.texts, axes.get_legend()], renderer)
+    room = axes.get_window_extent(renderer)
+    for text in axes.texts:
+        box = text.get_window_extent(renderer)
+        assert room.x0 - 2 < box.x0 < box.x1 < room.x1 + 2
+        assert room.y0 - 2 < box.y0 < box.y1 < room.y1 + 2

@@ -42,7 +42,7 @@ def _weights(model: ChipView) -> list[Panel]:
         ]
         x = Axis("neuron", -0.5, NEURONS - 0.5, integer=True)
         y = Axis("synapse row", -0.5, NEURONS - 0.5, integer=True, down=True)
-        note = f"−{WEIGHT_MAX} … {WEIGHT_MAX}; blank: none"
+        note = f"−{WEIGHT_MAX} … {WEIGHT_MAX}; blank: none, or silenced"
         return [Panel("weights", "Weights", x, y, layers, (0.0, 0.0, 0.42, _SPLIT), note=note, clicks=True)]
     panels = []
     for array, key in enumerate(HEMISPHERES):

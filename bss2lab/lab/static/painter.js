@@ -126,6 +126,13 @@ class Painter {
     return g.measureText(shown).width;
   }
 
+  // Size of letters, 7 … 11, in which the widest of these words has room.
+  fitting(words, room) {
+    this.font(11);
+    const widest = Math.max(1, ...words.map((one) => this.g.measureText(one).width));
+    return Math.min(11, Math.max(7, (11 * room) / widest)) || 11; // (a single word: as it is)
+  }
+
   badge(words, width) {
     const g = this.g, s = this.s;
     if (!words) return;
@@ -165,7 +172,8 @@ class Painter {
       for (const v of yt) line(g, left, Math.round(y.to_pixel(v)) + 0.5, right, Math.round(y.to_pixel(v)) + 0.5);
     }
     g.stroke();
-    for (const v of xt) this.text(named(panel.x, v), x.to_pixel(v), low + 13 * s, { align: "center", size: 11, colour: FAINT });
+    const size = panel.x.names.length ? this.fitting(xt.map((v) => named(panel.x, v)), (room / (panel.x.high - panel.x.low)) * (xt[1] - xt[0]) - 6 * s) : 11;
+    for (const v of xt) this.text(named(panel.x, v), x.to_pixel(v), low + 13 * s, { align: "center", size, colour: FAINT });
     for (const v of yt) this.text(named(panel.y, v), left - 5 * s, y.to_pixel(v), { align: "right", base: "middle", size: 11, colour: FAINT });
     this.text(panel.x.title, (left + right) / 2, low + 29 * s, { align: "center", size: 11.5, most: room });
     this.text(panel.y.title, bl * width + 11 * s, (up + low) / 2, { align: "center", size: 11.5, turn: -Math.PI / 2, most: low - up + 30 * s });

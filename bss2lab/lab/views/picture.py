@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from bss2lab.lab.frame import WIDTH, Axis, Frame, Heat, Mark, Panel, Series
 from bss2lab.plots import style
@@ -43,6 +48,7 @@ def draw(frame: Frame) -> style.PaperFigure:
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
+    words: list[tuple[Mark, Annotation]] = []
     for layer in panel.layers:
         match layer:
             case Series():
@@ -50,7 +56,8 @@ def _panel(axes: Axes, panel: Panel) -> None:
             case Heat():
                 _heat(axes, layer)
             case Mark():
-                _mark(axes, layer)
+                text = _mark(axes, layer)
+                words += [(layer, text)] if layer.name else []
     axes.set_title(panel.title, loc="left", fontweight="bold", fontsize=9)
     if panel.note:
         axes.set_title(panel.note, loc="right", fontsize=8, color=style.REFERENCE)
@@ -59,6 +66,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
     names = [layer.name for layer in panel.layers if isinstance(layer, Series) and layer.name]
     if names:
         axes.legend(fontsize=6.5, loc="best", ncols=2 if len(names) > 6 else 1, handlelength=1.2, markerscale=2)
+    _place_words(axes, words)
     if panel.empty and not any(isinstance(x, Heat) or (isinstance(x, Series) and len(x.x)) for x in panel.layers):
         axes.text(0.5, 0.5, panel.empty, transform=axes.transAxes, ha="center", va="center", color=style.REFERENCE)
 
@@ -128,32 +136,51 @@ def _heat(axes: Axes, one: Heat) -> None:
                 )
 
 
-def _mark(axes: Axes, one: Mark) -> None:
-    line = "--" if one.dashed else "-"
-    if one.along == "x":
-        axes.axvline(one.at, color=one.colour, linestyle=line, linewidth=0.9)
-        axes.annotate(
-            one.name,
-            (one.at, 0.03),
-            xytext=(-2, 0),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            rotation=90,
-            fontsize=7,
-            color=one.colour,
-            ha="right",
-            va="bottom",
-            path_effects=_HALO,
-        )
+def _mark(axes: Axes, one: Mark) -> Annotation:
+    options: dict[str, Any] = {"color": one.colour, "linestyle": "--" if one.dashed else "-", "linewidth": 0.9}
+    along_x = one.along == "x"
+    if along_x:
+        axes.axvline(one.at, **options)
     else:
-        axes.axhline(one.at, color=one.colour, linestyle=line, linewidth=0.9)
-        axes.annotate(
-            one.name,
-            (0.99, one.at),
-            xycoords=("axes fraction", "data"),
-            fontsize=7,
-            color=one.colour,
-            ha="right",
-            va="bottom",
-            path_effects=_HALO,
-        )
+        axes.axhline(one.at, **options)
+    return axes.annotate(
+        one.name, (one.at, 0.0) if along_x else (0.0, one.at), xytext=(0, 0), textcoords="offset points",
+        xycoords=("data", "axes fraction") if along_x else ("axes fraction", "data"), annotation_clip=False,
+        rotation=90 if along_x else 0, fontsize=7, color=one.colour, path_effects=_HALO,
+    )  # fmt: skip
+
+
+_PLACES = ("right", "bottom"), ("left", "bottom"), ("right", "top"), ("left", "top")
+"""Where a mark's words may stand, as horizontal and vertical alignment, best first."""
+
+
+def _place_words(axes: Axes, words: list[tuple[Mark, Annotation]]) -> None:
+    """Put the words of marks where they meet neither the legend, nor each other, nor the panel's edge."""
+    canvas = FigureCanvasAgg(axes.get_figure(root=True))
+    renderer, room, legend = canvas.get_renderer(), axes.get_window_extent(), axes.get_legend()
+    taken: list[Bbox] = []
+    if legend is not None:
+        box = legend.get_window_extent(renderer)
+        legend.set_loc(tuple(axes.transAxes.inverted().transform((box.x0, box.y0))))  # and there it stays
+        taken.append(box)
+    for mark, text in words:
+        free = (place for place in _PLACES if _fits(_put(mark, text, place, renderer), room, taken))
+        place = next(free, _PLACES[0])
+        taken.append(_put(mark, text, place, renderer))
+
+
+def _put(mark: Mark, text: Annotation, place: tuple[str, str], renderer: RendererAgg) -> Bbox:
+    across, up = place
+    if mark.along == "x":
+        text.xy = (mark.at, 0.03 if up == "bottom" else 0.97)
+        text.set_position((-2 if across == "right" else 2, 0))
+    else:
+        text.xy = (0.99 if across == "right" else 0.01, mark.at)
+        text.set_position((0, 1 if up == "bottom" else -2))
+    text.set(ha=across, va=up)
+    return text.get_window_extent(renderer)
+
+
+def _fits(box: Bbox, room: Bbox, taken: list[Bbox]) -> bool:
+    inside = room.x0 - 1 <= box.x0 and box.x1 <= room.x1 + 1 and room.y0 - 1 <= box.y0 and box.y1 <= room.y1 + 1
+    return inside and not any(box.overlaps(other) for other in taken)
