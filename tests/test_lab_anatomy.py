@@ -33,13 +33,20 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def model(network, images):
-    model = Anatomy(network, images, engine=Engine())
-    model.set(images=10)
-    model.start()
-    assert model.wait(600)
-    assert model.message.kind == "good", model.message
-    return model
+def shared(network, images):
+    return Anatomy(network, images, engine=Engine())
+
+
+@pytest.fixture
+def model(shared):
+    """The same model for every test, but where it begins: no test leans on the one before."""
+    shared.defaults()
+    shared.set(images=10)
+    shared.forget()
+    shared.start()
+    assert shared.wait(600)
+    assert shared.message.kind == "good", shared.message
+    return shared
 
 
 def panels(model):
@@ -101,12 +108,6 @@ def test_cosines_are_the_studys(model, network, images):
 
 
 def test_points_stay_and_belong_to_their_chip(model):
-    assert model.set(images=10, sigma_d=0.0, chip_seed=0)
-    assert model.wait(600)
-    model.forget()
-    assert model.curve == []
-    model.start()
-    assert model.wait(600)
     assert model.set(sigma_d=0.4)
     assert model.wait(600)
     assert [point.sigma_d for point in model.curve] == [0.0, 0.4]

@@ -35,23 +35,34 @@ def words():
 
 
 @pytest.fixture(scope="module")
-def spoken(words):
+def listener(words):
     known = words.subset(np.flatnonzero(~np.isin(words.speakers, (4, 5)))[:20])
-    model = Errors(one_thread_network(SPEECH), Data(known, words.take(70)), engine=Engine())
-    model.evaluate()
-    assert model.wait(600)
-    assert model.message.kind == "good", model.message
-    return model
+    return Errors(one_thread_network(SPEECH), Data(known, words.take(70)), engine=Engine())
 
 
 @pytest.fixture(scope="module")
-def seen():
+def watcher():
     images = vision.load("mnist", "test").take(450)
-    model = Errors(one_thread_network(IMAGES), Data(images.take(30), images), engine=Engine())
+    return Errors(one_thread_network(IMAGES), Data(images.take(30), images), engine=Engine())
+
+
+def anew(model):
+    """Return the model where it begins: no test leans on the one before."""
+    model.defaults()
     model.evaluate()
     assert model.wait(600)
     assert model.message.kind == "good", model.message
     return model
+
+
+@pytest.fixture
+def spoken(listener):
+    return anew(listener)
+
+
+@pytest.fixture
+def seen(watcher):
+    return anew(watcher)
 
 
 def panels(model):
