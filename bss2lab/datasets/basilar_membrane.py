@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft, special
+import scipy  # its parts are loaded when they are used: nothing but hearing needs them
 
 from bss2lab.config import Config, Source, quantity
 from bss2lab.errors import InputError, complain
@@ -122,10 +122,10 @@ def response(
     travelled = np.log(half_decay * primitive(at_base) / primitive(half_decay))
     phase_at_base = 2 / p.stiffness_decay * wavenumber(at_base)
     phase = phase_at_base + 2j * w / p.stiffness_decay * np.sqrt(p.density / (p.height * b)) * travelled
-    pressure = np.sqrt(phase / wavenumber(half_decay)) * special.hankel1(0, phase)
-    pressure_at_base = np.sqrt(phase_at_base / wavenumber(at_base)) * special.hankel1(0, phase_at_base)
+    pressure = np.sqrt(phase / wavenumber(half_decay)) * scipy.special.hankel1(0, phase)
+    pressure_at_base = np.sqrt(phase_at_base / wavenumber(at_base)) * scipy.special.hankel1(0, phase_at_base)
     beta = 2 * w / p.stiffness_decay * math.sqrt(2 / (p.height * p.stiffness))
-    inlet = 1j * math.sqrt(2 * p.stiffness / p.height) * special.hankel2(0, beta) / special.hankel2(1, beta)
+    inlet = 1j * math.sqrt(2 * p.stiffness / p.height) * scipy.special.hankel2(0, beta) / scipy.special.hankel2(1, beta)
     return 2 * w / impedance(half_decay) * pressure / pressure_at_base * inlet
 
 
@@ -171,7 +171,7 @@ def transfer(membrane: BasilarMembrane, n_channels: int, sample_rate_hz: int, n_
 
 def spectrum(samples: Float[ndarray, "n"]) -> Complex64[ndarray, "k"]:
     """Return the positive frequencies of a sound, shape [n // 2 + 1]."""
-    return np.asarray(fft.rfft(np.asarray(samples, dtype=np.float64)), dtype=np.complex64)
+    return np.asarray(scipy.fft.rfft(np.asarray(samples, dtype=np.float64)), dtype=np.complex64)
 
 
 def velocities(spectrum: Complex64[ndarray, "k"], transfer: Transfer, first: int, last: int) -> Float32[ndarray, "c t"]:
@@ -188,7 +188,7 @@ def velocities(spectrum: Complex64[ndarray, "k"], transfer: Transfer, first: int
     folded = np.empty((last - first, transfer.n_bins // 2 + 1), dtype=np.complex64)
     pairs = (x.view(np.float32) for x in (spectrum, transfer.values))
     _fold(*pairs, transfer.starts[first : last + 1], folded.view(np.float32))
-    return np.asarray(fft.irfft(folded, n=transfer.n_bins, axis=1))
+    return np.asarray(scipy.fft.irfft(folded, n=transfer.n_bins, axis=1))
 
 
 @functools.lru_cache(maxsize=3)
