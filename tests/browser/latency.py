@@ -132,8 +132,14 @@ def slowing(lab: Lab, rounds: int) -> float:
             "marks.clear()\ncockpit.model.start()"
         )
         alone = float(lab.python("print(out[0])"))
-        while int(lab.python("print(len(marks))")) < 3:
+        for _ in range(100):
+            if int(lab.python("print(len(marks))")) >= 3:
+                break
             lab.page.wait_for_timeout(500 * alone)
+        else:
+            raise RuntimeError(
+                f"no two epochs in fifty times {alone:.1f} s: " + lab.python("print(cockpit.model.message)")
+            )
         ratios.append(100 * (1 - alone / float(lab.python("print(marks[2][1] - marks[1][1])"))))
     return statistics.median(ratios)
 

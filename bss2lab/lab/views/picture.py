@@ -69,7 +69,8 @@ def _panel(axes: Axes, panel: Panel) -> None:
             fontsize=6.5, loc="best", ncols=2 if len(names) > 6 else 1, handlelength=1.2, markerscale=2,
             frameon=True, framealpha=0.75, edgecolor="none",
         )  # fmt: skip
-    _place_words(axes, words)
+    if words:
+        _place_words(axes, words)
     if panel.empty and not any(isinstance(x, Heat) or (isinstance(x, Series) and len(x.x)) for x in panel.layers):
         axes.text(0.5, 0.5, panel.empty, transform=axes.transAxes, ha="center", va="center", color=style.REFERENCE)
 
