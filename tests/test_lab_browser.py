@@ -245,6 +245,36 @@ def test_the_tour_begins_with_a_pad_that_answers_to_what_is_drawn(lab):
     assert lab.python("print(pad.model.trial.said)").strip() == "1"
 
 
+BUSY_BELOW = """
+from pathlib import Path
+import time
+while Path("busy").exists():
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize(
+    "lab", [(*cells_of("00_tour.ipynb", "draw_digit", 3), BUSY_BELOW)], indirect=True, ids=["busy"]
+)
+def test_a_picture_is_there_while_the_kernel_runs_the_cells_below(lab, jupyter):
+    busy = jupyter[0] / "busy"
+    busy.touch()
+    try:
+        lab.command("notebook:clear-all-cell-outputs")
+        lab.page.locator(".bss2lab-scope").wait_for(state="detached")
+        lab.command("notebook:run-all-cells")
+        lab.scope()
+        assert int(lab.page.locator(".bss2lab-pad").get_attribute("data-ink")) > 20
+        lab.page.locator(".bss2lab-pad").get_by_role("button", name="clear").click()  # while nobody answers
+        state = "() => window.jupyterapp.shell.currentWidget.content.widgets.at(-1).model.executionState"
+        assert lab.page.evaluate(state) == "running"
+    finally:
+        busy.unlink()
+    lab.says("the pad is empty")
+    lab.waits("not pad.model.pixels.any()")
+    assert lab.page.locator(".bss2lab-pad").get_attribute("data-ink") == "0"
+
+
 BENCH = """
 from bss2lab import lab
 bench = lab.decalibration()

@@ -199,6 +199,8 @@ def test_the_pad_reports_every_drawing_and_shows_what_is_put_on_it(monkeypatch):
     sent = Sent(pad, monkeypatch)
     ink = bytes(range(256))
     pad._handle_custom_msg({"type": "pixels"}, [memoryview(ink)])
+    pad._handle_custom_msg({"type": "hello"}, [])
+    sent.messages.clear()
     assert got == [ink]
     pixels = np.frombuffer(ink, np.uint8).reshape(16, 16)
     assert not pad.show(pixels)  # the browser has it already
@@ -208,9 +210,23 @@ def test_the_pad_reports_every_drawing_and_shows_what_is_put_on_it(monkeypatch):
     assert sent.messages[1] == sent.messages[0]
 
 
+def test_what_the_pad_shows_is_part_of_it_until_a_page_says_hello(monkeypatch):
+    pad = Pad(16, print)
+    sent = Sent(pad, monkeypatch)
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert pad.show(pixels)
+    assert not sent.messages
+    assert pad.get_state()["first"] == {"side": 16, "pixels": pixels.tobytes()}
+    pad._handle_custom_msg({"type": "hello"}, [])
+    assert pad.get_state()["first"] is None
+    assert sent.messages == [({"type": "pixels", "side": 16}, [pixels.tobytes()])]
+
+
 def test_the_widget_ties_pad_and_model_together(draw, images, monkeypatch):
     widget = DrawWidget(draw, renderer=Renderer())
     sent = Sent(widget.pad, monkeypatch)
+    widget.pad._handle_custom_msg({"type": "hello"}, [])
+    sent.messages.clear()
     widget.pad._handle_custom_msg({"type": "pixels"}, [memoryview(images.prepare()[0].tobytes())])
     assert draw.wait(WAIT_S)
     assert draw.trial.said == str(images.labels[0])

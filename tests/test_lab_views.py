@@ -78,8 +78,9 @@ def widget(toy, renderer, monkeypatch):
 
 @pytest.fixture
 def sent(widget, monkeypatch):
-    """Everything that the canvas sends to the browser."""
+    """Everything that the canvas sends to a browser that has said hello."""
     messages = []
+    widget.scope._heard(None, {"type": "hello"}, [])
     monkeypatch.setattr(widget.scope, "send", lambda content, buffers=None: messages.append((content, buffers)))
     return messages
 
@@ -213,6 +214,19 @@ def test_a_page_that_comes_back_gets_the_latest_picture(widget, toy, renderer, s
     widget.scope._heard(None, {"type": "hello"}, [])
     renderer.tick(20.0)
     assert len(sent) == 2
+
+
+def test_a_picture_is_part_of_the_widget_until_a_page_says_hello(widget, toy, renderer):
+    renderer.tick(0.0)
+    toy.set(dropout=0.5)
+    assert widget.scope.first["frame"]["alt"] == "a toy"
+    widget._repr_mimebundle_()  # whatever the renderer would have waited for
+    sent = widget.scope.get_state()["first"]
+    assert (sent["id"], np.frombuffer(sent["block"], "<f4")[2]) == (2, 0.5)
+    widget.scope._heard(None, {"type": "hello"}, [])
+    assert widget.scope.get_state()["first"] is None
+    widget._repr_mimebundle_()
+    assert widget.scope.first is None
 
 
 def test_at_most_ten_pictures_a_second_whoever_waits(widget, toy, renderer, sent):

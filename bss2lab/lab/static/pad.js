@@ -1,5 +1,6 @@
 // A pad of side × side grey values, drawn on with mouse, pen, finger or keys (see views/pad.py).
-// {type: "pixels"} with one buffer of side² bytes goes both ways; 0 is blank, 255 is ink. "hello" asks for them.
+// {type: "pixels"} with one buffer of side² bytes goes both ways; 0 is blank, 255 is ink. "hello" asks for
+// them; until Python has heard it, they are model.get("first"), which needs no answer of a kernel that is busy.
 
 const RADIUS = 0.85; // of the brush, in pixels of the pad; its edge is one pixel wide
 const SHOWN = 288; // side in CSS pixels, if there is room
@@ -7,6 +8,7 @@ const PERIOD_MS = 100; // between two sendings while a stroke is drawn
 
 function render({ model, el }) {
   let side = 16, pixels = new Uint8Array(side * side), cursor = null, last = null, timer = null, dirty = false;
+  let answered = false, drawn = false; // was "hello" answered, and was something drawn before?
 
   const root = document.createElement("div"), canvas = document.createElement("canvas");
   const clear = document.createElement("button"), status = document.createElement("span"), row = document.createElement("div");
@@ -61,7 +63,7 @@ function render({ model, el }) {
 
   function changed() {
     paint();
-    dirty = true;
+    dirty = drawn = true;
     timer ??= setTimeout(send, PERIOD_MS);
   }
 
@@ -127,19 +129,32 @@ function render({ model, el }) {
 
   function on_message(message, buffers) {
     if (message.type !== "pixels" || !buffers?.[0]) return;
-    const b = buffers[0];
-    side = message.side;
+    const late = drawn && !answered; // older than what was drawn while the kernel was busy
+    answered = true;
+    if (!late) put(message.side, buffers[0]);
+  }
+
+  function on_first() {
+    const first = model.get("first");
+    if (first) put(first.side, first.pixels);
+  }
+
+  function put(new_side, b) {
+    side = new_side;
     pixels = ArrayBuffer.isView(b) ? new Uint8Array(b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength)) : new Uint8Array(b.slice(0));
     dirty = false;
     paint();
   }
 
   model.on("msg:custom", on_message);
-  model.send({ type: "hello" });
+  model.on("change:first", on_first);
   paint();
+  on_first();
+  model.send({ type: "hello" });
   return () => {
     clearTimeout(timer);
     model.off("msg:custom", on_message);
+    model.off("change:first", on_first);
   };
 }
 

@@ -1,6 +1,7 @@
 // Shows the latest frame (drawn by painter.js) and reports what the pointer and the keys do.
 // Python sends {type: "frame", id, frame} with one binary buffer of float32; every frame that was drawn is
-// acknowledged with {type: "drawn", id}, and Python sends none before. "hello" asks for the latest frame.
+// acknowledged with {type: "drawn", id}, and Python sends none before. "hello" asks for the latest frame; until Python
+// has heard it, the latest frame is model.get("first"), which needs no answer of a kernel that is busy.
 
 const REACH = 16; // how far a pointer may be from the point that it means, CSS pixels
 
@@ -94,13 +95,22 @@ function render({ model, el }) {
 
   function on_message(message, buffers) {
     if (message.type !== "frame") return;
-    frame = message.frame;
-    data = floats(buffers?.[0]);
-    number_of = message.id;
-    soon();
+    put(message.id, message.frame, buffers?.[0]);
     // after the picture was put on the screen; a hidden tab never paints, and must not hold up the others
     const tell = () => say({ type: "drawn", id: message.id });
     document.hidden ? tell() : requestAnimationFrame(() => setTimeout(tell, 0));
+  }
+
+  function put(id, description, block) {
+    frame = description;
+    data = floats(block);
+    number_of = id;
+    soon();
+  }
+
+  function on_first() {
+    const first = model.get("first");
+    if (first && first.id > number_of) put(first.id, first.frame, first.block);
   }
 
   function show(found, area) {
@@ -177,10 +187,13 @@ function render({ model, el }) {
   const resized = new ResizeObserver(soon);
   resized.observe(root);
   model.on("msg:custom", on_message);
+  model.on("change:first", on_first);
+  on_first();
   say({ type: "hello" });
   return () => {
     resized.disconnect();
     model.off("msg:custom", on_message);
+    model.off("change:first", on_first);
   };
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
+import traitlets
 
 from bss2lab.lab.models.draw import Draw
 from bss2lab.lab.views.renderer import RENDERER, Renderer
@@ -29,10 +30,14 @@ class Pad(anywidget.AnyWidget):
 
     _esm = _SOURCE.read_text(encoding="utf-8")
 
+    first = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
+    """What is shown, until a page has said hello (see ``Scope``)."""
+
     def __init__(self, side: int, on_pixels: Callable[[bytes], None]) -> None:
         super().__init__()
         self._side, self._on_pixels = side, on_pixels
         self._shown = bytes(side**2)
+        self._greeted = False
         self.on_msg(self._heard)
 
     def show(self, pixels: UInt8[ndarray, "h w"]) -> bool:
@@ -45,7 +50,10 @@ class Pad(anywidget.AnyWidget):
         return True
 
     def _push(self) -> None:
-        self.send({"type": "pixels", "side": self._side}, [self._shown])
+        if self._greeted:
+            self.send({"type": "pixels", "side": self._side}, [self._shown])
+        else:
+            self.first = {"side": self._side, "pixels": self._shown}
 
     def _heard(self, _: Any, content: Any, buffers: Any) -> None:
         match content:
@@ -53,6 +61,7 @@ class Pad(anywidget.AnyWidget):
                 self._shown = bytes(buffers[0])
                 self._on_pixels(self._shown)
             case {"type": "hello"}:
+                self._greeted, self.first = True, None
                 self._push()
 
 

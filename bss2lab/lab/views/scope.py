@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import traitlets
 
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.wire import packed
@@ -21,6 +22,9 @@ PATIENCE_S = 1.0
 class Scope(anywidget.AnyWidget):
     """Shows the latest frame. No frame is sent before the last one was drawn, or ``PATIENCE_S`` has passed.
 
+    Until a page says hello, frames are part of the widget's state: a message would come before anybody listens, and
+    a page that asks for one would wait while the kernel runs the cells below ("run all").
+
     Args:
         on_ready: called (from any thread) when another frame may be sent, or a page asks for one.
         on_click: called with panel, x and y.
@@ -28,6 +32,9 @@ class Scope(anywidget.AnyWidget):
     """
 
     _esm = "\n".join(source.read_text(encoding="utf-8") for source in _SOURCES)
+
+    first = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
+    """The latest frame, until a page has said hello."""
 
     def __init__(
         self,
@@ -39,6 +46,8 @@ class Scope(anywidget.AnyWidget):
         super().__init__()
         self._on_ready, self._on_click, self._on_brush = on_ready, on_click, on_brush
         self._sent = self._drawn = 0
+        self.greeted = False
+        """Has a page said hello?"""
         self._sent_at = 0.0
         self.took_s = 0.0
         """How long the browser took for the last picture that it has drawn, the way there and back included."""
@@ -54,7 +63,10 @@ class Scope(anywidget.AnyWidget):
         header, block = packed(frame)
         self._sent += 1
         self._sent_at = time.monotonic()
-        self.send({"type": "frame", "id": self._sent, "frame": header}, [block])
+        if self.greeted:
+            self.send({"type": "frame", "id": self._sent, "frame": header}, [block])
+        else:
+            self.first = {"id": self._sent, "frame": header, "block": block}
         return self._sent
 
     def _heard(self, _: Any, content: Any, buffers: Any) -> None:
@@ -66,6 +78,7 @@ class Scope(anywidget.AnyWidget):
                 self._on_ready(False)
             case {"type": "hello"}:
                 self._drawn = self._sent
+                self.greeted, self.first = True, None
                 self._on_ready(True)
             case {"type": "click", "panel": str(panel), "x": int() | float() as x, "y": int() | float() as y}:
                 self._on_click(panel, float(x), float(y))

@@ -87,6 +87,8 @@ class LabWidget(w.VBox):
         picture_ = {"image/png": base64.b64encode(self.picture().small_png()).decode()}
         if os.environ.get(STATIC) == "1":
             return picture_
+        if not self.scope.greeted:
+            self.draw()  # goes to the page with the widget
         bundle = super()._repr_mimebundle_(**options)
         return {**bundle, **picture_} if isinstance(bundle, dict) else picture_
 
