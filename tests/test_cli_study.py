@@ -114,7 +114,7 @@ from bss2lab.cli import main
 from bss2lab.studies.catalogue import STUDIES
 
 if __name__ == "__main__":
-    config = golden.TRAINING.replace(train=golden.ITL.replace(epochs=40), seeds=3)
+    config = golden.TRAINING.replace(train=golden.ITL.replace(epochs=12), seeds=3)
     STUDIES["fig3b"] = replace(STUDIES["fig3b"], quick=config)
     sys.exit(main(["study", "fig3b", "--workers", "2", "--store", {store!r}, "--json", {out!r}]))
 """

@@ -59,7 +59,7 @@ def browser(jupyter, tmp_path_factory):
                   f"--use-file-for-fake-audio-capture={file}")  # fmt: skip
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium(), args=[*FLAGS, *microphone])
-        yield browser
+        yield browser.new_context(viewport={"width": 1600, "height": 1000})  # one cache for all pages
         browser.close()
 
 
@@ -69,7 +69,7 @@ def lab(jupyter, browser, request, tmp_path):
     folder, address, token = jupyter
     name = f"{request.node.name[:60].replace('[', '_').replace(']', '')}.ipynb"
     nbformat.write(notebook(*request.param), folder / name)
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page = browser.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     lab = Lab(page, address, token)

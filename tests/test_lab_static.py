@@ -24,10 +24,12 @@ PAGE = """<html><body><div id=pad></div><div id=microphone></div><script type=mo
 window.sent = [];
 window.models = {};
 for (const name of ["pad", "microphone"]) {
-  const handlers = [], model = {
-    on: (_, f) => handlers.push(f), off: () => {},
+  const handlers = [], watchers = [], model = {
+    on: (event, f) => (event === "msg:custom" ? handlers : watchers).push(f), off: () => {},
+    first: null, get: (trait) => model[trait],
     send: (m, _, b) => window.sent.push({ who: name, ...m, bytes: b ? Array.from(new Uint8Array(b[0])) : null }),
     say: (m, b) => handlers.forEach((f) => f(m, b)),
+    put: (first) => { model.first = first; watchers.forEach((f) => f()); },
   };
   window.models[name] = model;
   const { default: widget } = await import(`/${name}.js`);
@@ -42,6 +44,9 @@ DIGITS = {
     "3": [(0.32, 0.2), (0.55, 0.14), (0.65, 0.28), (0.48, 0.46), (0.68, 0.62), (0.55, 0.82), (0.3, 0.78)],
     "7": [(0.28, 0.2), (0.7, 0.2), (0.45, 0.86)],
 }
+
+
+ALL_GREY = "new DataView(new Uint8Array(256).fill(90).buffer)"
 
 
 def serve(route):
@@ -74,6 +79,13 @@ class Browser:
 
     def says(self, who, words):
         self.page.locator(f"#{who} [role=status]", has_text=words).wait_for(timeout=20_000)
+
+    def answer(self):
+        """Python says what it has: 256 grey pixels."""
+        self.page.evaluate(f"window.models.pad.say({{ type: 'pixels', side: 16 }}, [{ALL_GREY}])")
+
+    def ink(self):
+        return int(self.page.locator(".bss2lab-pad").get_attribute("data-ink"))
 
     def draw(self, points):
         box = self.page.locator("#pad canvas").bounding_box()
@@ -137,16 +149,30 @@ def test_keys_move_a_cursor_and_paint(browser):
 
 
 def test_a_finger_draws_and_python_can_put_a_drawing_there(browser):
-    browser.open()
+    browser.open().answer()
+    browser.page.get_by_role("button", name="clear").click()
     box = browser.page.locator("#pad canvas").bounding_box()
     browser.page.touchscreen.tap(box["x"] + box["width"] * 5.5 / 16, box["y"] + box["height"] * 5.5 / 16)
     assert np.unravel_index(browser.pixels().argmax(), (16, 16)) == (5, 5)
-    browser.page.evaluate(
-        "window.models.pad.say({ type: 'pixels', side: 16 }, [new DataView(new Uint8Array(256).fill(90).buffer)])"
-    )
-    assert browser.page.locator(".bss2lab-pad").get_attribute("data-ink") == "256"
+    browser.answer()
+    assert browser.ink() == 256
     browser.draw([(0.5, 0.5), (0.5, 0.5)])
     assert browser.pixels().min() == 90  # drawn on top of it
+
+
+def test_a_pad_shows_what_came_with_it_before_python_answers(browser):
+    browser.open().page.evaluate(f"window.models.pad.put({{ side: 16, pixels: {ALL_GREY} }})")
+    assert browser.ink() == 256
+
+
+def test_what_is_drawn_while_python_is_busy_stays(browser):
+    browser.open().draw([(4.5 / 16, 8.5 / 16), (11.5 / 16, 8.5 / 16)])
+    drawn = browser.ink()
+    assert 0 < drawn < 256
+    browser.answer()  # to the hello of before
+    assert browser.ink() == drawn
+    browser.answer()
+    assert browser.ink() == 256
 
 
 def test_the_microphone_is_recorded_until_the_longest_time(browser):
