@@ -63,33 +63,46 @@ def browser(jupyter, tmp_path_factory):
         browser.close()
 
 
-@pytest.fixture
-def lab(jupyter, browser, request, tmp_path):
-    """Open the cells that the test names (``cells`` marker), run them, wait for the first picture."""
+@pytest.fixture(scope="module")
+def opened(jupyter, browser, request):
+    """A notebook of these cells and its page; tests in a row with the same cells share kernel and page."""
     folder, address, token = jupyter
-    name = f"{request.node.name[:60].replace('[', '_').replace(']', '')}.ipynb"
+    name = f"{len(list(folder.glob('*.ipynb')))}.ipynb"
     nbformat.write(notebook(*request.param), folder / name)
     page = browser.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     lab = Lab(page, address, token)
+    lab.open(name)
+    yield lab, errors
+    lab.end()
+    page.close()
+
+
+@pytest.fixture
+def lab(opened, request, tmp_path):
+    """Run the cells that the test names (``opened``) and wait for the first picture."""
+    lab, errors = opened
+    errors.clear()
     try:
-        lab.open(name)
+        lab.ready()
         lab.run_all()
         lab.scope()
         yield lab
         assert not errors
     finally:
-        picture = tmp_path / f"{request.node.name}.png"
-        page.screenshot(path=picture)
+        picture = tmp_path / "page.png"
+        lab.page.screenshot(path=picture)
         if folder_kept := os.environ.get("BSS2LAB_SCREENSHOTS"):
             Path(folder_kept).mkdir(parents=True, exist_ok=True)
-            shutil.copy(picture, folder_kept)
-        lab.end()
-        page.close()
+            shutil.copy(picture, Path(folder_kept) / f"{request.node.name}.png")
 
 
-cells = pytest.mark.parametrize("lab", [(COCKPIT,)], indirect=True, ids=["cockpit"])
+def with_cells(name: str, *sources: str):
+    return pytest.mark.parametrize("opened", [sources], indirect=True, ids=[name], scope="module")
+
+
+cells = with_cells("cockpit", COCKPIT)
 
 
 def start(lab):
@@ -198,22 +211,6 @@ def test_a_number_out_of_range_is_said_and_put_back(lab):
     lab.page.wait_for_function("box => Number(box.value) === 0", arg=box.element_handle())
 
 
-OTHER = """
-other = lab.cockpit(TrainConfig(limit=500, n_hidden=20, threads=1), key="other")
-other
-"""
-
-
-@pytest.mark.parametrize("lab", [(COCKPIT, OTHER)], indirect=True, ids=["two"])
-def test_two_cockpits_train_in_one_notebook(lab):
-    lab.scope(1)
-    for number in (0, 1):
-        lab.page.locator(".jp-OutputArea").get_by_role("button", name="start", exact=True).nth(number).click()
-    lab.waits("cockpit.model._at > 0 and other.model._at > 0")
-    lab.after(lab.frame(0), 0)
-    lab.after(lab.frame(1), 1)
-
-
 @cells
 def test_the_canvas_can_be_read_by_those_who_do_not_see_it(lab):
     start(lab)
@@ -228,7 +225,33 @@ def test_the_canvas_can_be_read_by_those_who_do_not_see_it(lab):
     )
 
 
-@pytest.mark.parametrize("lab", [cells_of("00_tour.ipynb", "draw_digit", 3)], indirect=True, ids=["tour"])
+OTHER = """
+other = lab.cockpit(TrainConfig(limit=500, n_hidden=20, threads=1), key="other")
+other
+"""
+
+
+@with_cells("two", COCKPIT, OTHER)
+def test_two_cockpits_train_in_one_notebook(lab):
+    lab.scope(1)
+    for number in (0, 1):
+        lab.page.locator(".jp-OutputArea").get_by_role("button", name="start", exact=True).nth(number).click()
+    lab.waits("cockpit.model._at > 0 and other.model._at > 0")
+    lab.after(lab.frame(0), 0)
+    lab.after(lab.frame(1), 1)
+
+
+BUSY_BELOW = """
+from pathlib import Path
+import time
+while Path("busy").exists():
+    time.sleep(0.05)
+"""
+
+tour = with_cells("tour", *cells_of("00_tour.ipynb", "draw_digit", 3), BUSY_BELOW)
+
+
+@tour
 def test_the_tour_begins_with_a_pad_that_answers_to_what_is_drawn(lab):
     lab.says("decided")
     lab.page.locator(".bss2lab-pad").get_by_role("button", name="clear").click()
@@ -245,17 +268,7 @@ def test_the_tour_begins_with_a_pad_that_answers_to_what_is_drawn(lab):
     assert lab.python("print(pad.model.trial.said)").strip() == "1"
 
 
-BUSY_BELOW = """
-from pathlib import Path
-import time
-while Path("busy").exists():
-    time.sleep(0.05)
-"""
-
-
-@pytest.mark.parametrize(
-    "lab", [(*cells_of("00_tour.ipynb", "draw_digit", 3), BUSY_BELOW)], indirect=True, ids=["busy"]
-)
+@tour
 def test_a_picture_is_there_while_the_kernel_runs_the_cells_below(lab, jupyter):
     busy = jupyter[0] / "busy"
     busy.touch()
@@ -283,7 +296,7 @@ bench
 """
 
 
-@pytest.mark.parametrize("lab", [(BENCH,)], indirect=True, ids=["bench"])
+@with_cells("bench", BENCH)
 def test_moving_sigma_d_detunes_the_chip_and_counts_its_errors(lab):
     lab.waits("bench.model.curve('itl')[0].tolist() == [0.0]")
     slider = lab.slider("decalibration σ_d")
@@ -305,7 +318,7 @@ ears
 """
 
 
-@pytest.mark.parametrize("lab", [(EARS,)], indirect=True, ids=["ears"])
+@with_cells("ears", EARS)
 def test_the_microphone_is_heard_by_the_chip(lab):
     lab.button("● record").click()
     status = lab.page.locator(".bss2lab-microphone [role=status]")
