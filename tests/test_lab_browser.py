@@ -196,7 +196,10 @@ def test_the_kernel_s_stop_button_pauses_and_leaves_no_thread(lab):
 def test_a_kernel_that_is_killed_can_be_started_anew(lab):
     start(lab)
     lab.restart()
+    lab.says("The kernel has ended")
     lab.run_all()
+    lab.scope()
+    assert not lab.page.get_by_text("The kernel has ended").count()
     lab.waits("cockpit.model.phase == 'new'")
     start(lab)
 
@@ -206,7 +209,7 @@ def test_a_number_out_of_range_is_said_and_put_back(lab):
     box = lab.box("dropout")
     box.fill("7")
     box.press("Enter")
-    lab.says("dropout: expected 0")
+    lab.says("dropout: expected at least 0")
     lab.waits("cockpit.model.values['dropout'] == 0.0")
     lab.page.wait_for_function("box => Number(box.value) === 0", arg=box.element_handle())
 

@@ -65,7 +65,7 @@ def test_set_tells_what_moved_and_wakes_the_watchers(toy):
         ({"rho_b": -1.0}, "rho_b: expected 0 … 1000, got -1"),
         ({"rho_b": math.nan}, "expected a number"),
         ({"rho_b": "much"}, "expected a number"),
-        ({"epochs": 2.5}, "a whole number 1 … 10000"),
+        ({"epochs": 2.5}, "expected a whole number 1 … 10,000, got 2.5; "),
         ({"epochs": True}, "expected a number"),
         ({"where": "c"}, "one of a, b"),
         ({"on": 1}, "on or off"),
@@ -136,19 +136,35 @@ def test_a_control_takes_meaning_bounds_and_source_from_the_field():
     assert "silenced in each batch" in control.help
     assert control.source == "paper"
     assert control.least == 0.0
-    assert control.most == pytest.approx(1.0)
-    assert control.most < 1.0
+    assert (control.most, control.below) == (1.0, True)
     assert control.check(0.4) == 0.4
-    with pytest.raises(InputError, match="dropout"):
+    with pytest.raises(InputError, match="dropout: expected at least 0 and under 1, got 1; "):
         control.check(1.0)
     assert "[paper]" in control.provenance
 
 
 def test_a_bound_that_is_excluded_is_excluded():
-    control = Control.of(TrainConfig, "learning_rate")
-    with pytest.raises(InputError):
+    control = Control.of(TrainConfig, "learning_rate", label="learning rate")
+    with pytest.raises(InputError, match="learning rate: expected over 0 and at most 1, got 0; "):
         control.check(0.0)
     assert control.check(1e-12) == 1e-12
+    assert control.check(1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "look", "allowed"),
+    [
+        ("sigma_d", "slider", "0 … 1"),
+        ("chip_seed", "whole", "a whole number 0 … 4,294,967,295"),
+        ("loss_scale", "log", "over 0 and at most 1000"),
+        ("rotation", "slider", "0 … 180 °"),
+    ],
+)
+def test_what_a_number_may_be_is_said_in_words(name, look, allowed):
+    control = Control.of(TrainConfig, name, look=look)
+    assert control.allowed == allowed
+    with pytest.raises(InputError, match=r"got -1\.25; "):
+        control.check(-1.25)
 
 
 def test_a_control_says_its_value_in_words():

@@ -24,7 +24,8 @@ class Control:
         look: how it is set.
         low, high: ends of the slider. A number box beside it takes what ``least`` and ``most`` allow.
         step: of the slider (on a logarithmic one, in decades).
-        least, most: what the setting may be at all.
+        least, most: what the setting may be at all ...
+        above, below: ... and whether these themselves are excluded.
         unit, help, source: from its declaration.
         choices: (word, value) pairs of a choice.
         live: does it act while training goes on?
@@ -48,6 +49,8 @@ class Control:
     live: bool = False
     zero: bool = False
     group: str = ""
+    above: bool = False
+    below: bool = False
 
     @classmethod
     def of(
@@ -68,11 +71,13 @@ class Control:
         bounds = {
             key: getattr(rule, key) for rule in field.metadata for key in ("ge", "gt", "le", "lt") if hasattr(rule, key)
         }
-        least = bounds.get("ge", math.nextafter(bounds["gt"], math.inf) if "gt" in bounds else -math.inf)
-        most = bounds.get("le", math.nextafter(bounds["lt"], -math.inf) if "lt" in bounds else math.inf)
+        least, most = (
+            bounds.get(a, bounds.get(b, end)) for a, b, end in (("ge", "gt", -math.inf), ("le", "lt", math.inf))
+        )
         return cls(
             name, label or name, field.default if value is None else value, look, low, high, step, least, most,
             declared.get("unit", ""), declared.get("help", ""), declared.get("source", ""), choices, live, zero, group,
+            above="gt" in bounds, below="lt" in bounds,
         )  # fmt: skip
 
     def check(self, value: Any) -> Any:
@@ -94,10 +99,9 @@ class Control:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(complain(self.label, expected="a number", got=repr(value), fix="type digits"))
         whole = self.look == "whole"
-        if not self.least <= value <= self.most or (whole and value != int(value)):
-            unit = f" {self.unit}" if self.unit else ""
-            want = f"{'a whole number ' if whole else ''}{self.least:.6g} … {self.most:.6g}{unit}"
-            raise InputError(complain(self.label, expected=want, got=f"{value:g}", fix="move the slider"))
+        low, high = (value > self.least if self.above else value >= self.least), value <= self.most
+        if not low or not high or (self.below and value == self.most) or (whole and value != int(value)):
+            raise InputError(complain(self.label, expected=self.allowed, got=f"{value:.15g}", fix="move the slider"))
         return int(value) if whole else float(value)
 
     def shown(self, value: Any) -> str:
@@ -105,6 +109,22 @@ class Control:
         word = next((text for text, held in self.choices if held == value), None)
         number = f"{value:.3g}" if isinstance(value, float) else str(value)
         return f"{self.label} {word or number}"
+
+    @property
+    def allowed(self) -> str:
+        """What a number may be, in words."""
+        whole = self.look == "whole"
+        least, most = f"{self.least:.6g}", f"{self.most:.6g}"
+        above, below = self.above, self.below
+        if whole:  # both ends are allowed then
+            least, most = (f"{end:,.0f}" for end in (self.least + above, self.most - below))
+            above = below = False
+        ends = [f"{'over' if above else 'at least'} {least}"] if self.least > -math.inf else []
+        ends += [f"{'under' if below else 'at most'} {most}"] if self.most < math.inf else []
+        if len(ends) == 2 and not above and not below:
+            ends = [f"{least} … {most}"]
+        words = ["a whole number"] if whole else [] if ends else ["a number"]
+        return " ".join([*words, " and ".join(ends), self.unit if ends else ""]).strip()
 
     @property
     def provenance(self) -> str:

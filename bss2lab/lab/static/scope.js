@@ -184,16 +184,26 @@ function render({ model, el }) {
     say({ type: "click", panel: area.panel.key, x: found.x, y: found.y });
   }
 
+  function ended() {
+    const words = document.createElement("div");
+    words.setAttribute("role", "alert");
+    words.textContent = "The kernel has ended; this is its last picture. Run the cell again.";
+    Object.assign(words.style, { color: "#b00020", font: "600 13px system-ui, sans-serif", padding: "4px 0" });
+    if (!root.querySelector("[role=alert]")) root.prepend(words);
+  }
+
   const resized = new ResizeObserver(soon);
   resized.observe(root);
   model.on("msg:custom", on_message);
   model.on("change:first", on_first);
+  model.on("comm_live_update", ended); // it lived when this began
   on_first();
   say({ type: "hello" });
   return () => {
     resized.disconnect();
     model.off("msg:custom", on_message);
     model.off("change:first", on_first);
+    model.off("comm_live_update", ended);
   };
 }
 

@@ -108,8 +108,9 @@ class Bound:
         return any(abs(value - place) < 1e-6 * self.slider.step for place, _ in self._placed)
 
     def _boxed(self, change: Any) -> None:
-        if not self._syncing:
-            self._set(change["new"])
+        if self._syncing or change["new"] == self._model.values[self._control.name]:
+            return  # the browser may report what was put back there: an error stays to be read
+        self._set(change["new"])
 
     def _set(self, value: Any) -> None:
         self._model.set(**{self._control.name: value})
