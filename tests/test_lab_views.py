@@ -266,9 +266,27 @@ def test_progress_takes_a_small_share_of_a_slow_browser_s_time(widget, toy, rend
         renderer._entries[widget] = type(renderer._entries[widget])()
 
 
+def test_of_pictures_at_leisure_one_in_eight_is_acknowledged_and_in_a_quick_sequence_all(widget, toy, sent):
+    def show(pause_s):
+        widget.scope._sent_at -= pause_s
+        assert widget.scope.ready
+        widget.scope.show(toy.frame())
+        asks = sent[-1][0]["asks"]
+        if asks:
+            assert not widget.scope.ready
+            widget.scope._heard(None, {"type": "drawn", "id": widget.scope._sent}, [])
+        return asks
+
+    assert [show(1.0) for _ in range(17)] == [k % 8 == 0 for k in range(17)]  # the first, for its time
+    assert all(show(0.0) for _ in range(5))
+    assert not show(1.0)
+    widget.scope._heard(None, {"type": "hello"}, [])
+    assert show(1.0)
+
+
 def test_a_picture_s_way_there_and_back_is_timed(widget, toy, renderer, sent):
     renderer.tick(100.0)
-    widget.scope._sent_at -= 0.3
+    widget.scope._asked_at -= 0.3
     widget.scope._heard(None, {"type": "drawn", "id": widget.scope._sent}, [])
     assert 0.3 <= widget.scope.took_s < 1.0
     widget.scope._heard(None, {"type": "drawn", "id": widget.scope._sent - 1}, [])

@@ -1,7 +1,7 @@
 // Shows the latest frame (drawn by painter.js) and reports what the pointer and the keys do.
-// Python sends {type: "frame", id, frame} with one binary buffer of float32; every frame that was drawn is
-// acknowledged with {type: "drawn", id}, and Python sends none before. "hello" asks for the latest frame; until Python
-// has heard it, the latest frame is model.get("first"), which needs no answer of a kernel that is busy.
+// Python sends {type: "frame", id, asks, frame} with one binary buffer of float32; a frame that asks for it is
+// acknowledged with {type: "drawn", id} when it was drawn, and Python sends none before. "hello" asks for the latest
+// frame; until Python has heard it, that is model.get("first"), which needs no answer of a kernel that is busy.
 
 const REACH = 16; // how far a pointer may be from the point that it means, CSS pixels
 
@@ -96,6 +96,7 @@ function render({ model, el }) {
   function on_message(message, buffers) {
     if (message.type !== "frame") return;
     put(message.id, message.frame, buffers?.[0]);
+    if (!message.asks) return;
     // after the picture was put on the screen; a hidden tab never paints, and must not hold up the others
     const tell = () => say({ type: "drawn", id: message.id });
     document.hidden ? tell() : requestAnimationFrame(() => setTimeout(tell, 0));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,14 @@ _SOURCES = [Path(__file__).parents[1] / "static" / name for name in ("painter.js
 PATIENCE_S = 1.0
 """A frame that was not acknowledged by then is taken for lost (a closed tab, a sleeping laptop)."""
 
+LEISURE_S, EVERY = 0.4, 8
+"""Of frames further apart than this, only each so manieth is acknowledged: JupyterLab shows the kernel busy and idle
+for every message that it hears, which costs a browser twice what the frame does."""
+
 
 class Scope(anywidget.AnyWidget):
-    """Shows the latest frame. No frame is sent before the last one was drawn, or ``PATIENCE_S`` has passed.
+    """Shows the latest frame. No frame is sent before the last one that asks for it was acknowledged, or
+    ``PATIENCE_S`` has passed; in a quick sequence every frame asks.
 
     Until a page says hello, frames are part of the widget's state: a message would come before anybody listens, and
     a page that asks for one would wait while the kernel runs the cells below ("run all").
@@ -45,26 +51,30 @@ class Scope(anywidget.AnyWidget):
     ) -> None:
         super().__init__()
         self._on_ready, self._on_click, self._on_brush = on_ready, on_click, on_brush
-        self._sent = self._drawn = 0
+        self._sent = self._asked = self._drawn = 0
         self.greeted = False
         """Has a page said hello?"""
-        self._sent_at = 0.0
+        self._sent_at = self._asked_at = -math.inf
         self.took_s = 0.0
-        """How long the browser took for the last picture that it has drawn, the way there and back included."""
+        """How long the browser took for the last picture that it acknowledged, the way there and back included."""
         self.on_msg(self._heard)
 
     @property
     def ready(self) -> bool:
         """May another frame be sent?"""
-        return self._drawn >= self._sent or time.monotonic() - self._sent_at > PATIENCE_S
+        return self._drawn >= self._asked or time.monotonic() - self._asked_at > PATIENCE_S
 
     def show(self, frame: Frame) -> int:
         """Send a frame; return its number."""
         header, block = packed(frame)
         self._sent += 1
-        self._sent_at = time.monotonic()
+        before, self._sent_at = self._sent_at, time.monotonic()
+        new_page = self._asked_at == -math.inf
+        asks = new_page or self._sent_at - before < LEISURE_S or self._sent - self._asked >= EVERY
+        if asks or not self.greeted:
+            self._asked, self._asked_at = self._sent, self._sent_at
         if self.greeted:
-            self.send({"type": "frame", "id": self._sent, "frame": header}, [block])
+            self.send({"type": "frame", "id": self._sent, "asks": asks, "frame": header}, [block])
         else:
             self.first = {"id": self._sent, "frame": header, "block": block}
         return self._sent
@@ -73,11 +83,11 @@ class Scope(anywidget.AnyWidget):
         match content:
             case {"type": "drawn", "id": int(number)}:
                 self._drawn = max(self._drawn, min(number, self._sent))
-                if number == self._sent:
-                    self.took_s = time.monotonic() - self._sent_at
+                if number == self._asked:
+                    self.took_s = time.monotonic() - self._asked_at
                 self._on_ready(False)
             case {"type": "hello"}:
-                self._drawn = self._sent
+                self._drawn, self._asked_at = self._sent, -math.inf
                 self.greeted, self.first = True, None
                 self._on_ready(True)
             case {"type": "click", "panel": str(panel), "x": int() | float() as x, "y": int() | float() as y}:
