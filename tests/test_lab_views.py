@@ -255,7 +255,7 @@ def test_progress_that_nobody_waits_for_is_drawn_less_often(widget, toy, rendere
 
 
 def test_progress_takes_a_small_share_of_a_slow_browser_s_time(widget, toy, renderer, sent):
-    for took_s, period_s in ((0.001, timing.PERIOD_S), (0.01, 0.5), (5.0, timing.SLOWEST_S)):
+    for took_s, period_s in ((0.001, timing.PERIOD_S), (0.01, 0.01 / timing.SHARE), (5.0, timing.SLOWEST_S)):
         widget.scope.took_s = took_s
         renderer.tick(100.0)
         widget.scope._drawn = widget.scope._sent

@@ -37,7 +37,7 @@ GOALS = {
 
 COCKPIT = """
 from bss2lab import TrainConfig, lab
-cockpit = lab.cockpit(TrainConfig(epochs=1000, lr_decay=1.0))
+cockpit = lab.cockpit(TrainConfig(epochs=10_000, lr_decay=1.0, limit=20_000))
 cockpit
 """
 
@@ -94,14 +94,18 @@ DETUNE = (
 EPOCHS = """
 import time, threading
 from bss2lab.train import Run
-bare, marks = Run(cockpit.model.config, cockpit.model.run.data), []
+marks = []
 def mark(urgent):  # an epoch more? (the first mark of a round is none: it is where the round begins)
     n = len(cockpit.model.run.epochs)
     if not marks or marks[-1][0] != n:
         marks.append((n, time.perf_counter()))
 cockpit.model.watch(mark)
-def one_epoch(run, done):
-    steps, begin = run.steps(), time.perf_counter()
+def one_epoch(done):  # of the same network, for its spikes take time: from its first batch to that of the next
+    model = cockpit.model
+    run = Run(model.config, model.run.data, start=model.run.learner.weights())
+    steps = run.steps()
+    next(steps)
+    begin = time.perf_counter()
     for _ in range(-(-len(run.data.train) // run.config.batch_size) + 1):  # its batches, and its test
         next(steps)
     done.append(time.perf_counter() - begin)
@@ -121,14 +125,15 @@ def moves(lab: Lab, n: int) -> list[float]:
 def slowing(lab: Lab, rounds: int) -> float:
     """Compare the time of an epoch, its test included, with an open cockpit and without; return the loss in percent.
 
-    (Whole epochs: the test takes a tenth of one, and a window of some seconds would hold one test or two.)
+    (Whole epochs, because a window of some seconds would hold one test or two; short ones, because a computer that
+    others use too has good and bad seconds, and the two that are compared should lie close together.)
     """
     lab.python(EPOCHS)
     ratios = []
     for _ in range(rounds):
         lab.python(
             "cockpit.model.pause()\nwhile cockpit.model.engine.alive: time.sleep(0.05)\n"
-            "out = []\nt = threading.Thread(target=one_epoch, args=(bare, out)); t.start(); t.join()\n"
+            "out = []\nt = threading.Thread(target=one_epoch, args=(out,)); t.start(); t.join()\n"
             "marks.clear()\ncockpit.model.start()"
         )
         alone = float(lab.python("print(out[0])"))
@@ -206,7 +211,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moves", type=int, default=50, help="moves of the slider (default 50)")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds of the comparison (default 15)")
+    parser.add_argument("--rounds", type=int, default=45, help="rounds of the comparison (default 45)")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     arguments = parser.parse_args()
     if chromium() is None:

@@ -15,10 +15,10 @@ from typing import Protocol
 PERIOD_S = 0.15
 """Shortest time between two pictures of progress that nobody waits for ..."""
 
-SHARE = 0.02
+SHARE = 0.015
 """... which take no more than this share of the browser's time (on a small computer, what draws does not train) ..."""
 
-SLOWEST_S = 1.5
+SLOWEST_S = 2.0
 """... but come at least so often."""
 
 URGENT_S = 0.05
