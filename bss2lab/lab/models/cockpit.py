@@ -32,10 +32,10 @@ Phase = Literal["new", "preparing", "training", "paused", "finished", "failed"]
 PROBE_EVERY_S = 0.5
 """Shortest time between two looks at the network ..."""
 
-PROBE_SHARE = 0.02
+PROBE_SHARE = 0.01
 """... which take no more than this share of the time [assumed: nobody notices] ..."""
 
-PROBE_SLOWEST_S = 3.0
+PROBE_SLOWEST_S = 5.0
 """... but come at least so often, and whenever training ends or pauses after an epoch."""
 
 TELL_EVERY_S = 0.1
