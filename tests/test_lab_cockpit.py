@@ -132,6 +132,21 @@ def test_the_chip_is_swapped_under_the_training(cockpit):
     assert chip.profile.membrane_noise_mv == chip.profile.cadc_noise_lsb == 0.0
 
 
+def test_after_a_move_the_network_is_looked_at_often(cockpit, monkeypatch):
+    for name, value in {"PROBE_EVERY_S": 0.0, "PROBE_SHARE": 1e-9, "PROBE_SLOWEST_S": 1e9}.items():
+        monkeypatch.setattr(module, name, value)
+
+    def looks():
+        before = len(cockpit.history.probe.arrays()[0])
+        cockpit.step()
+        finished(cockpit)
+        return len(cockpit.history.probe.arrays()[0]) - before
+
+    assert looks() <= 3  # as it begins, and as it pauses
+    assert cockpit.set(rho_b=0.5)
+    assert looks() >= 9  # ten batches
+
+
 def test_other_settings_wait_for_a_reset_and_say_so(cockpit):
     cockpit.step()
     finished(cockpit)

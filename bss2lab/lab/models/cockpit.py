@@ -38,6 +38,9 @@ PROBE_SHARE = 0.01
 PROBE_SLOWEST_S = 5.0
 """... but come at least so often, and whenever training ends or pauses after an epoch."""
 
+CURIOUS_S = 5.0
+"""For so long after something was moved, looks come as often as they may: then there is something to see."""
+
 TELL_EVERY_S = 0.1
 """Time between two announcements of progress."""
 
@@ -87,6 +90,7 @@ class Cockpit(ViewModel):
         self._swap = False
         self._until: int | None = None
         self._told = self._probe_at = 0.0
+        self._moved_at = -CURIOUS_S
         self._at = 0.0
 
     # --- buttons ----------------------------------------------------------------------------------------------
@@ -308,6 +312,7 @@ class Cockpit(ViewModel):
         assert self.run is not None
         if not (self._pending or self._swap):
             return
+        self._moved_at, self._probe_at = time.monotonic(), 0.0
         with self.lock:
             pending, self._pending = self._pending, {}
             swap, self._swap = self._swap, False
@@ -341,7 +346,8 @@ class Cockpit(ViewModel):
         )
         self.history.probe.add(self._at, 100 * self.probe.accuracy)
         end = time.monotonic()
-        self._probe_at = end + min(max(PROBE_EVERY_S, (end - begin) / PROBE_SHARE), PROBE_SLOWEST_S)
+        rare = min(max(PROBE_EVERY_S, (end - begin) / PROBE_SHARE), PROBE_SLOWEST_S)
+        self._probe_at = end + (PROBE_EVERY_S if begin - self._moved_at < CURIOUS_S else rare)
         self.changed()
 
     def _look_soon(self) -> None:
