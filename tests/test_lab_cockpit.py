@@ -132,7 +132,8 @@ def test_the_chip_is_swapped_under_the_training(cockpit):
     assert chip.profile.membrane_noise_mv == chip.profile.cadc_noise_lsb == 0.0
 
 
-def test_after_a_move_the_network_is_looked_at_often(cockpit, monkeypatch):
+def test_after_a_move_the_network_is_looked_at_often(data, engine, monkeypatch):
+    cockpit = Cockpit(small(epochs=4), data, engine=engine)
     for name, value in {"PROBE_EVERY_S": 0.0, "PROBE_SHARE": 1e-9, "PROBE_SLOWEST_S": 1e9}.items():
         monkeypatch.setattr(module, name, value)
 
@@ -145,6 +146,9 @@ def test_after_a_move_the_network_is_looked_at_often(cockpit, monkeypatch):
     assert looks() <= 3  # as it begins, and as it pauses
     assert cockpit.set(rho_b=0.5)
     assert looks() >= 9  # ten batches
+    monkeypatch.setattr(module, "PROBE_EVERY_S", 1e9)
+    assert cockpit.set(rho_b=0.2)
+    assert looks() == 1  # as it pauses: a hand that moves does not make it look more often than it may
 
 
 def test_other_settings_wait_for_a_reset_and_say_so(cockpit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -89,8 +90,8 @@ class Cockpit(ViewModel):
         self._pending: dict[str, Any] = {}
         self._swap = False
         self._until: int | None = None
-        self._told = self._probe_at = 0.0
-        self._moved_at = -CURIOUS_S
+        self._told = self._rare_s = 0.0
+        self._looked_at = self._moved_at = -math.inf
         self._at = 0.0
 
     # --- buttons ----------------------------------------------------------------------------------------------
@@ -312,7 +313,7 @@ class Cockpit(ViewModel):
         assert self.run is not None
         if not (self._pending or self._swap):
             return
-        self._moved_at, self._probe_at = time.monotonic(), 0.0
+        self._moved_at = time.monotonic()
         with self.lock:
             pending, self._pending = self._pending, {}
             swap, self._swap = self._swap, False
@@ -331,7 +332,7 @@ class Cockpit(ViewModel):
         else:
             self.history.add_batch(event)
             self._at = position(event)
-            if now >= self._probe_at:
+            if now - self._looked_at >= (PROBE_EVERY_S if now - self._moved_at < CURIOUS_S else self._rare_s):
                 self._look()
         if now - self._told >= TELL_EVERY_S or isinstance(event, Epoch):
             self._told = now
@@ -346,8 +347,8 @@ class Cockpit(ViewModel):
         )
         self.history.probe.add(self._at, 100 * self.probe.accuracy)
         end = time.monotonic()
-        rare = min(max(PROBE_EVERY_S, (end - begin) / PROBE_SHARE), PROBE_SLOWEST_S)
-        self._probe_at = end + (PROBE_EVERY_S if begin - self._moved_at < CURIOUS_S else rare)
+        self._looked_at = end
+        self._rare_s = min(max(PROBE_EVERY_S, (end - begin) / PROBE_SHARE), PROBE_SLOWEST_S)
         self.changed()
 
     def _look_soon(self) -> None:

@@ -1,7 +1,7 @@
 """The one place from which pictures are sent: the kernel's main loop, at most ten a second for each widget.
 
 Models announce changes from any thread; the renderer takes the latest state when the time has come and the browser has
-drawn what it got. Nothing runs while nothing changes.
+drawn what it was asked to acknowledge. Nothing runs while nothing changes.
 """
 
 from __future__ import annotations
