@@ -144,6 +144,7 @@ def test_pause_holds_it_start_goes_on_stop_ends_it(lab):
     start(lab)
     lab.button("pause").click()
     lab.says("paused")
+    lab.python("cockpit.model.engine.call('after the batch in progress', int).wait()")
     at = lab.python("print(cockpit.model._at)")
     assert lab.python("print(cockpit.model._at)") == at
     lab.button("start").click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -270,6 +271,25 @@ def test_export_writes_record_and_network(cockpit, tmp_path):
     assert len(body["epochs"]) == 1
     loaded = load_network(network)
     np.testing.assert_array_equal(loaded.weights.output, cockpit.run.learner.weights().output)
+
+
+def test_export_does_not_read_weights_while_they_are_learned(cockpit, tmp_path, monkeypatch):
+    cockpit.step()
+    finished(cockpit)
+    readers, weights = [], type(cockpit.run.learner).weights
+
+    def read(learner):
+        readers.append(threading.current_thread().name)
+        return weights(learner)
+
+    monkeypatch.setattr(type(cockpit.run.learner), "weights", read)
+    cockpit.start()
+    _, network = cockpit.export(tmp_path)
+    cockpit.stop()
+    assert load_network(network).weights.hidden.shape == (256, 30)
+    assert set(readers) == {"bss2lab"}
+    with pytest.raises(OSError, match="exists"):
+        cockpit.export(network)
 
 
 def test_another_sample_is_shown_at_once_while_paused(cockpit):

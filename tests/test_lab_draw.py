@@ -216,7 +216,7 @@ def test_what_the_pad_shows_is_part_of_it_until_a_page_says_hello(monkeypatch):
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert pad.show(pixels)
     assert not sent.messages
-    assert pad.get_state()["first"] == {"side": 16, "pixels": pixels.tobytes()}
+    assert pad.get_state()["first"] == {"type": "pixels", "side": 16, "block": pixels.tobytes()}
     pad._handle_custom_msg({"type": "hello"}, [])
     assert pad.get_state()["first"] is None
     assert sent.messages == [({"type": "pixels", "side": 16}, [pixels.tobytes()])]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from browser.jupyter import FLAGS, chromium
 
 from bss2lab.lab.engine import Engine
 from bss2lab.lab.models.draw import Draw
+from bss2lab.lab.views.pad import Pad
+from bss2lab.lab.views.upload import Microphone
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright: needs it to drive a browser")
 pytestmark = [
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 
-STATIC = Path(__file__).parents[1] / "bss2lab" / "lab" / "static"
+MODULES = {"pad.js": Pad._esm, "microphone.js": Microphone._esm}
 MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 PAGE = """<html><body><div id=pad></div><div id=microphone></div><script type=module>
 window.sent = [];
@@ -51,8 +51,8 @@ ALL_GREY = "new DataView(new Uint8Array(256).fill(90).buffer)"
 
 def serve(route):
     name = route.request.url.rsplit("/", 1)[1]
-    if name.endswith(".js"):
-        route.fulfill(body=(STATIC / name).read_text(), content_type="text/javascript")
+    if name in MODULES:
+        route.fulfill(body=MODULES[name], content_type="text/javascript")
     else:
         route.fulfill(body=PAGE, content_type="text/html")
 
@@ -161,7 +161,7 @@ def test_a_finger_draws_and_python_can_put_a_drawing_there(browser):
 
 
 def test_a_pad_shows_what_came_with_it_before_python_answers(browser):
-    browser.open().page.evaluate(f"window.models.pad.put({{ side: 16, pixels: {ALL_GREY} }})")
+    browser.open().page.evaluate(f"window.models.pad.put({{ type: 'pixels', side: 16, block: {ALL_GREY} }})")
     assert browser.ink() == 256
 
 

@@ -80,7 +80,7 @@ def widget(toy, renderer, monkeypatch):
 def sent(widget, monkeypatch):
     """Everything that the canvas sends to a browser that has said hello."""
     messages = []
-    widget.scope._heard(None, {"type": "hello"}, [])
+    widget.scope._handle_custom_msg({"type": "hello"}, [])
     monkeypatch.setattr(widget.scope, "send", lambda content, buffers=None: messages.append((content, buffers)))
     return messages
 
@@ -194,7 +194,7 @@ def test_a_frame_goes_out_with_one_buffer_and_the_next_waits_for_the_browser(wid
     toy.set(dropout=0.5)
     assert renderer.tick(10.0) is not None
     assert len(sent) == 1
-    widget.scope._heard(None, {"type": "drawn", "id": content["id"]}, [])
+    widget.scope._handle_custom_msg({"type": "drawn", "id": content["id"]}, [])
     renderer.tick(10.0)
     assert len(sent) == 2
     assert np.frombuffer(sent[-1][1][0], "<f4")[2] == 0.5
@@ -214,7 +214,7 @@ def test_a_page_that_comes_back_gets_the_latest_picture(widget, toy, renderer, s
     renderer.tick(0.0)
     renderer.tick(10.0)
     assert len(sent) == 1
-    widget.scope._heard(None, {"type": "hello"}, [])
+    widget.scope._handle_custom_msg({"type": "hello"}, [])
     renderer.tick(20.0)
     assert len(sent) == 2
 
@@ -226,7 +226,7 @@ def test_a_picture_is_part_of_the_widget_until_a_page_says_hello(widget, toy, re
     widget._repr_mimebundle_()  # whatever the renderer would have waited for
     sent = widget.scope.get_state()["first"]
     assert (sent["id"], np.frombuffer(sent["block"], "<f4")[2]) == (2, 0.5)
-    widget.scope._heard(None, {"type": "hello"}, [])
+    widget.scope._handle_custom_msg({"type": "hello"}, [])
     assert widget.scope.get_state()["first"] is None
     widget._repr_mimebundle_()
     assert widget.scope.first is None
@@ -274,22 +274,22 @@ def test_of_pictures_at_leisure_one_in_eight_is_acknowledged_and_in_a_quick_sequ
         asks = sent[-1][0]["asks"]
         if asks:
             assert not widget.scope.ready
-            widget.scope._heard(None, {"type": "drawn", "id": widget.scope._sent}, [])
+            widget.scope._handle_custom_msg({"type": "drawn", "id": widget.scope._sent}, [])
         return asks
 
     assert [show(1.0) for _ in range(17)] == [k % 8 == 0 for k in range(17)]  # the first, for its time
     assert all(show(0.0) for _ in range(5))
     assert not show(1.0)
-    widget.scope._heard(None, {"type": "hello"}, [])
+    widget.scope._handle_custom_msg({"type": "hello"}, [])
     assert show(1.0)
 
 
 def test_a_picture_s_way_there_and_back_is_timed(widget, toy, renderer, sent):
     renderer.tick(100.0)
     widget.scope._asked_at -= 0.3
-    widget.scope._heard(None, {"type": "drawn", "id": widget.scope._sent}, [])
+    widget.scope._handle_custom_msg({"type": "drawn", "id": widget.scope._sent}, [])
     assert 0.3 <= widget.scope.took_s < 1.0
-    widget.scope._heard(None, {"type": "drawn", "id": widget.scope._sent - 1}, [])
+    widget.scope._handle_custom_msg({"type": "drawn", "id": widget.scope._sent - 1}, [])
     assert 0.3 <= widget.scope.took_s < 1.0
 
 
@@ -310,7 +310,7 @@ def test_nothing_changes_nothing_is_sent(widget, renderer, sent):
 
 
 def test_clicks_and_brushes_reach_the_model_and_nonsense_does_not(widget, toy):
-    heard = widget.scope._heard
+    heard = widget.scope._arrived
     heard(None, {"type": "click", "panel": "p", "x": 1, "y": 0.5}, [])
     heard(None, {"type": "brush", "panel": "p", "low": [0, 0], "high": [1, 2]}, [])
     for nonsense in (

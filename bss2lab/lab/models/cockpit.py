@@ -230,18 +230,27 @@ class Cockpit(ViewModel):
     def export(self, folder: Path | str) -> tuple[Path, Path]:
         """Write the run's record (JSON) and its network (safetensors) into a folder; return both paths.
 
+        Training may go on: both are of the moment between two batches.
+
         Raises:
             InputError: if there is no run yet.
             OSError: if the folder cannot be written to.
         """
         folder = Path(folder)
         record, network = folder / "run.json", folder / "network.safetensors"
-        body = self.record()
-        assert self.run is not None
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(record, to_json(json.loads(json.dumps(body))).encode())
-        weights: Any = self.run.learner.weights()
-        save_network(network, Trained(self.run.config, tuple(self.run.epochs), weights))
+
+        def write() -> None:
+            body = self.record()
+            assert self.run is not None
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(record, to_json(json.loads(json.dumps(body))).encode())
+            weights: Any = self.run.learner.weights()
+            save_network(network, Trained(self.run.config, tuple(self.run.epochs), weights))
+
+        writing = self.engine.call(f"{self.key}/export", write)
+        writing.wait()
+        if writing.error is not None:
+            raise writing.error
         return record, network
 
     # --- in the engine's thread -------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 // A pad of side × side grey values, drawn on with mouse, pen, finger or keys (see views/pad.py).
-// {type: "pixels"} with one buffer of side² bytes goes both ways; 0 is blank, 255 is ink. "hello" asks for
-// them; until Python has heard it, they are model.get("first"), which needs no answer of a kernel that is busy.
+// {type: "pixels"} with one buffer of side² bytes goes both ways; 0 is blank, 255 is ink. How they come: early.js.
 
 const RADIUS = 0.85; // of the brush, in pixels of the pad; its edge is one pixel wide
 const SHOWN = 288; // side in CSS pixels, if there is room
@@ -127,16 +126,11 @@ function render({ model, el }) {
   });
   clear.addEventListener("click", wipe);
 
-  function on_message(message, buffers) {
-    if (message.type !== "pixels" || !buffers?.[0]) return;
+  function on_shown(message, block, early) {
+    if (message.type !== "pixels" || !block) return;
     const late = drawn && !answered; // older than what was drawn while the kernel was busy
-    answered = true;
-    if (!late) put(message.side, buffers[0]);
-  }
-
-  function on_first() {
-    const first = model.get("first");
-    if (first) put(first.side, first.pixels);
+    answered ||= !early;
+    if (!late) put(message.side, block);
   }
 
   function put(new_side, b) {
@@ -146,15 +140,11 @@ function render({ model, el }) {
     paint();
   }
 
-  model.on("msg:custom", on_message);
-  model.on("change:first", on_first);
   paint();
-  on_first();
-  model.send({ type: "hello" });
+  const deaf = listen(model, on_shown);
   return () => {
     clearTimeout(timer);
-    model.off("msg:custom", on_message);
-    model.off("change:first", on_first);
+    deaf();
   };
 }
 

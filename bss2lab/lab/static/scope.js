@@ -1,7 +1,6 @@
 // Shows the latest frame (drawn by painter.js) and reports what the pointer and the keys do.
 // Python sends {type: "frame", id, asks, frame} with one binary buffer of float32; a frame that asks for it is
-// acknowledged with {type: "drawn", id} when it was drawn, and Python sends none before. "hello" asks for the latest
-// frame; until Python has heard it, that is model.get("first"), which needs no answer of a kernel that is busy.
+// acknowledged with {type: "drawn", id} when it was drawn, and Python sends none before. How frames come: early.js.
 
 const REACH = 16; // how far a pointer may be from the point that it means, CSS pixels
 
@@ -93,25 +92,16 @@ function render({ model, el }) {
     }
   }
 
-  function on_message(message, buffers) {
-    if (message.type !== "frame") return;
-    put(message.id, message.frame, buffers?.[0]);
+  function on_shown(message, block) {
+    if (message.type !== "frame" || message.id <= number_of) return;
+    frame = message.frame;
+    data = floats(block);
+    number_of = message.id;
+    soon();
     if (!message.asks) return;
     // after the picture was put on the screen; a hidden tab never paints, and must not hold up the others
     const tell = () => say({ type: "drawn", id: message.id });
     document.hidden ? tell() : requestAnimationFrame(() => setTimeout(tell, 0));
-  }
-
-  function put(id, description, block) {
-    frame = description;
-    data = floats(block);
-    number_of = id;
-    soon();
-  }
-
-  function on_first() {
-    const first = model.get("first");
-    if (first && first.id > number_of) put(first.id, first.frame, first.block);
   }
 
   function show(found, area) {
@@ -195,15 +185,11 @@ function render({ model, el }) {
 
   const resized = new ResizeObserver(soon);
   resized.observe(root);
-  model.on("msg:custom", on_message);
-  model.on("change:first", on_first);
+  const deaf = listen(model, on_shown);
   model.on("comm_live_update", ended); // it lived when this began
-  on_first();
-  say({ type: "hello" });
   return () => {
     resized.disconnect();
-    model.off("msg:custom", on_message);
-    model.off("change:first", on_first);
+    deaf();
     model.off("comm_live_update", ended);
   };
 }

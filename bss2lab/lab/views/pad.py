@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
-import traitlets
-
+from bss2lab.lab.frame import Frame
 from bss2lab.lab.models.draw import Draw
+from bss2lab.lab.views.early import EarlyWidget, module
 from bss2lab.lab.views.renderer import RENDERER, Renderer
 from bss2lab.lab.views.widget import LabWidget
 
@@ -17,10 +15,8 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
     from numpy import ndarray
 
-_SOURCE = Path(__file__).parents[1] / "static" / "pad.js"
 
-
-class Pad(anywidget.AnyWidget):
+class Pad(EarlyWidget):
     """A pad to draw on.
 
     Args:
@@ -28,17 +24,12 @@ class Pad(anywidget.AnyWidget):
         on_pixels: called with all grey values, row after row, whenever something was drawn or cleared.
     """
 
-    _esm = _SOURCE.read_text(encoding="utf-8")
-
-    first = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
-    """What is shown, until a page has said hello (see ``Scope``)."""
+    _esm = module("early.js", "pad.js")
 
     def __init__(self, side: int, on_pixels: Callable[[bytes], None]) -> None:
         super().__init__()
         self._side, self._on_pixels = side, on_pixels
         self._shown = bytes(side**2)
-        self._greeted = False
-        self.on_msg(self._heard)
 
     def show(self, pixels: UInt8[ndarray, "h w"]) -> bool:
         """Show a drawing, unless it is what the browser shows already. Returns whether something was sent."""
@@ -49,20 +40,18 @@ class Pad(anywidget.AnyWidget):
         self._push()
         return True
 
-    def _push(self) -> None:
-        if self._greeted:
-            self.send({"type": "pixels", "side": self._side}, [self._shown])
-        else:
-            self.first = {"side": self._side, "pixels": self._shown}
+    def hello(self) -> None:
+        """See ``EarlyWidget``."""
+        self._push()
 
-    def _heard(self, _: Any, content: Any, buffers: Any) -> None:
-        match content:
-            case {"type": "pixels"} if buffers:
-                self._shown = bytes(buffers[0])
-                self._on_pixels(self._shown)
-            case {"type": "hello"}:
-                self._greeted, self.first = True, None
-                self._push()
+    def heard(self, content: Any, buffers: Any) -> None:
+        """See ``EarlyWidget``."""
+        if content == {"type": "pixels"} and buffers:
+            self._shown = bytes(buffers[0])
+            self._on_pixels(self._shown)
+
+    def _push(self) -> None:
+        self.put({"type": "pixels", "side": self._side}, self._shown)
 
 
 class DrawWidget(LabWidget):
@@ -78,7 +67,7 @@ class DrawWidget(LabWidget):
         self._drawing = model
         super().__init__(model, beside=(self.pad,), renderer=renderer)
 
-    def draw(self) -> None:
-        """See ``Drawable``."""
-        super().draw()
+    def show(self, frame: Frame) -> None:
+        """See ``LabWidget``; the drawing too."""
+        super().show(frame)
         self.pad.show(self._drawing.pixels)

@@ -5,16 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import anywidget
-import traitlets
-
 from bss2lab.lab.frame import Frame
+from bss2lab.lab.views.early import EarlyWidget, module
 from bss2lab.lab.wire import packed
-
-_SOURCES = [Path(__file__).parents[1] / "static" / name for name in ("painter.js", "scope.js")]
 
 PATIENCE_S = 1.0
 """A frame that was not acknowledged by then is taken for lost (a closed tab, a sleeping laptop)."""
@@ -24,12 +19,9 @@ LEISURE_S, EVERY = 0.4, 8
 for every message that it hears, which costs a browser twice what the frame does."""
 
 
-class Scope(anywidget.AnyWidget):
+class Scope(EarlyWidget):
     """Shows the latest frame. No frame is sent before the last one that asks for it was acknowledged, or
     ``PATIENCE_S`` has passed; in a quick sequence every frame asks.
-
-    Until a page says hello, frames are part of the widget's state: a message would come before anybody listens, and
-    a page that asks for one would wait while the kernel runs the cells below ("run all").
 
     Args:
         on_ready: called (from any thread) when another frame may be sent, or a page asks for one.
@@ -37,10 +29,7 @@ class Scope(anywidget.AnyWidget):
         on_brush: called with panel and two corners.
     """
 
-    _esm = "\n".join(source.read_text(encoding="utf-8") for source in _SOURCES)
-
-    first = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
-    """The latest frame, until a page has said hello."""
+    _esm = module("painter.js", "early.js", "scope.js")
 
     def __init__(
         self,
@@ -52,12 +41,9 @@ class Scope(anywidget.AnyWidget):
         super().__init__()
         self._on_ready, self._on_click, self._on_brush = on_ready, on_click, on_brush
         self._sent = self._asked = self._drawn = 0
-        self.greeted = False
-        """Has a page said hello?"""
         self._sent_at = self._asked_at = -math.inf
         self.took_s = 0.0
         """How long the browser took for the last picture that it acknowledged, the way there and back included."""
-        self.on_msg(self._heard)
 
     @property
     def ready(self) -> bool:
@@ -73,23 +59,22 @@ class Scope(anywidget.AnyWidget):
         asks = new_page or self._sent_at - before < LEISURE_S or self._sent - self._asked >= EVERY
         if asks or not self.greeted:
             self._asked, self._asked_at = self._sent, self._sent_at
-        if self.greeted:
-            self.send({"type": "frame", "id": self._sent, "asks": asks, "frame": header}, [block])
-        else:
-            self.first = {"id": self._sent, "frame": header, "block": block}
+        self.put({"type": "frame", "id": self._sent, "asks": asks and self.greeted, "frame": header}, block)
         return self._sent
 
-    def _heard(self, _: Any, content: Any, buffers: Any) -> None:
+    def hello(self) -> None:
+        """See ``EarlyWidget``."""
+        self._drawn, self._asked_at = self._sent, -math.inf
+        self._on_ready(True)
+
+    def heard(self, content: Any, buffers: Any) -> None:
+        """See ``EarlyWidget``."""
         match content:
             case {"type": "drawn", "id": int(number)}:
                 self._drawn = max(self._drawn, min(number, self._sent))
                 if number == self._asked:
                     self.took_s = time.monotonic() - self._asked_at
                 self._on_ready(False)
-            case {"type": "hello"}:
-                self._drawn, self._asked_at = self._sent, -math.inf
-                self.greeted, self.first = True, None
-                self._on_ready(True)
             case {"type": "click", "panel": str(panel), "x": int() | float() as x, "y": int() | float() as y}:
                 self._on_click(panel, float(x), float(y))
             case {"type": "brush", "panel": str(panel), "low": [x0, y0], "high": [x1, y1]}:

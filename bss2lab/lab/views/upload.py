@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -13,10 +12,9 @@ import numpy as np
 from bss2lab.datasets.sound import LONGEST_S
 from bss2lab.lab.models.base import plainly
 from bss2lab.lab.models.speak import Speak
+from bss2lab.lab.views.early import module
 from bss2lab.lab.views.renderer import RENDERER, Renderer
 from bss2lab.lab.views.widget import LabWidget
-
-_SOURCE = Path(__file__).parents[1] / "static" / "microphone.js"
 
 
 class Microphone(anywidget.AnyWidget):
@@ -26,7 +24,7 @@ class Microphone(anywidget.AnyWidget):
         on_sound: called with the samples (float32, full scale ±1, one channel) and their rate in Hz.
     """
 
-    _esm = _SOURCE.read_text(encoding="utf-8")
+    _esm = module("microphone.js")
 
     def __init__(self, on_sound: Callable[[np.ndarray, float], None]) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from bss2lab.lab.frame import Frame
 from bss2lab.lab.models.base import Message, ViewModel, plainly
 from bss2lab.lab.views import picture
 from bss2lab.lab.views.controls import grouped
@@ -67,11 +68,15 @@ class LabWidget(w.VBox):
     def draw(self) -> None:
         """See ``Drawable``."""
         try:
-            self._sync()
-            self.scope.show(self.model.frame())
+            self.show(self.model.frame())
         except Exception as error:
             self.model.message = Message(plainly(error), "error")
             self._sync_message()
+
+    def show(self, frame: Frame) -> None:
+        """Show a picture, and the controls as the model has them."""
+        self._sync()
+        self.scope.show(frame)
 
     def interrupt(self) -> None:
         """See ``Drawable``: pauses what the model computes."""
@@ -84,11 +89,12 @@ class LabWidget(w.VBox):
         return picture.draw(self.model.frame())
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        picture_ = {"image/png": base64.b64encode(self.picture().small_png()).decode()}
+        frame = self.model.frame()
+        picture_ = {"image/png": base64.b64encode(picture.draw(frame).small_png()).decode()}
         if os.environ.get(STATIC) == "1":
             return picture_
-        if not self.scope.greeted:
-            self.draw()  # goes to the page with the widget
+        if not self.scope.greeted:  # goes to the page with the widget
+            self.show(frame)
         bundle = super()._repr_mimebundle_(**options)
         return {**bundle, **picture_} if isinstance(bundle, dict) else picture_
 
