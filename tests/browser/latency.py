@@ -91,24 +91,49 @@ DETUNE = (
 }"""
 )
 
-EPOCHS = """
-import time, threading
-from bss2lab.train import Run
-marks = []
-def mark(urgent):  # an epoch more? (the first mark of a round is none: it is where the round begins)
-    n = len(cockpit.model.run.epochs)
-    if not marks or marks[-1][0] != n:
-        marks.append((n, time.perf_counter()))
-cockpit.model.watch(mark)
-def one_epoch(done):  # of the same network, for its spikes take time: from its first batch to that of the next
-    model = cockpit.model
-    run = Run(model.config, model.run.data, start=model.run.learner.weights())
-    steps = run.steps()
-    next(steps)
-    begin = time.perf_counter()
-    for _ in range(-(-len(run.data.train) // run.config.batch_size) + 1):  # its batches, and its test
-        next(steps)
-    done.append(time.perf_counter() - begin)
+COMPARE = """
+import asyncio, statistics, time
+from bss2lab.results import Epoch
+
+model = cockpit.model
+
+def alone():  # seconds of the run's next whole epoch, with nothing but the loop that trains it
+    ends = []
+    for event in model.run.steps():
+        if isinstance(event, Epoch):
+            ends.append(time.perf_counter())
+        if len(ends) == 2:
+            return ends[1] - ends[0]
+
+async def shown():  # of the one after that, in the open cockpit
+    begin, ends, whole = len(model.run.epochs), {}, asyncio.Event()
+    loop = asyncio.get_running_loop()
+    def mark(urgent):
+        ends.setdefault(len(model.run.epochs) - begin, time.perf_counter())
+        if 2 in ends:
+            loop.call_soon_threadsafe(whole.set)
+    forget = model.watch(mark)
+    model.start()
+    await asyncio.wait_for(whole.wait(), 300)
+    await stopped()
+    forget()
+    return ends[2] - ends[1]
+
+async def stopped():
+    model.stop()
+    while model.engine.alive:
+        await asyncio.sleep(0.05)
+
+async def compare(rounds):
+    await stopped()
+    before = await asyncio.to_thread(alone)
+    for _ in range(rounds):
+        opened, after = await shown(), await asyncio.to_thread(alone)
+        ratios.append(100 * (1 - (before + after) / 2 / opened))
+        before = after
+
+ratios = []
+comparing = asyncio.ensure_future(compare(ROUNDS))
 """
 
 
@@ -125,28 +150,16 @@ def moves(lab: Lab, n: int) -> list[float]:
 def slowing(lab: Lab, rounds: int) -> float:
     """Compare the time of an epoch, its test included, with an open cockpit and without; return the loss in percent.
 
-    (Whole epochs, because a window of some seconds would hold one test or two; short ones, because a computer that
-    others use too has good and bad seconds, and the two that are compared should lie close together.)
+    (Of one run, in turn, for a network's spikes take time, and each network has others. Whole epochs, because a window
+    of some seconds would hold one test or two; short ones, each between two without the cockpit, because a computer
+    that others use too has good and bad seconds. All in the kernel: a question from here costs the browser time that
+    the cockpit would be blamed for.)
     """
-    lab.python(EPOCHS)
-    ratios = []
-    for _ in range(rounds):
-        lab.python(
-            "cockpit.model.pause()\nwhile cockpit.model.engine.alive: time.sleep(0.05)\n"
-            "out = []\nt = threading.Thread(target=one_epoch, args=(out,)); t.start(); t.join()\n"
-            "marks.clear()\ncockpit.model.start()"
-        )
-        alone = float(lab.python("print(out[0])"))
-        for _ in range(100):
-            if int(lab.python("print(len(marks))")) >= 3:
-                break
-            lab.page.wait_for_timeout(500 * alone)
-        else:
-            raise RuntimeError(
-                f"no two epochs in fifty times {alone:.1f} s: " + lab.python("print(cockpit.model.message)")
-            )
-        ratios.append(100 * (1 - alone / float(lab.python("print(marks[2][1] - marks[1][1])"))))
-    return statistics.median(ratios)
+    lab.python(COMPARE.replace("ROUNDS", str(rounds)))
+    while lab.python("print(comparing.done())").strip() != "True":
+        lab.page.wait_for_timeout(20_000)
+    lab.python("comparing.result()")  # says what went wrong, if something did
+    return float(lab.python("print(statistics.median(ratios))"))
 
 
 def detunings(lab: Lab, n: int) -> tuple[float, float]:
