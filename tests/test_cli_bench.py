@@ -184,7 +184,7 @@ FOUND = {
     "spread_after_with_gains": {"gain_exc": 0.0625, "gain_inh": 0.03125},
     "exactness": {"psp_height": (0.001, 0.01), "psp_area": (0.002, 0.02), "crossing": (0.003, 0.03)},
 }
-"""What a look at the chip as a lab object may give."""
+"""What a look at the chip on the bench may give."""
 
 _STEPS = {report.recurrent.EAGER: 1.0, report.recurrent.SOFTWARE: 8.0, report.recurrent.IN_THE_LOOP: 4.0}
 SPEECH = {
@@ -232,7 +232,7 @@ def measured(monkeypatch):
         report.recurrent, "measure", lambda threads, rounds: (asked["parts"].append("speech"), dict(SPEECH))[1]
     )
     monkeypatch.setattr(report, "seconds_per_second", lambda rounds: HEARD)
-    monkeypatch.setattr(report, "lab", lambda: (asked["parts"].append("chip"), FOUND)[1])
+    monkeypatch.setattr(report, "operations", lambda: (asked["parts"].append("chip"), FOUND)[1])
     doubled = {"1 worker": Timing(30e3, 29e3, 31e3, 1, 1, 1), "2 workers": Timing(16e3, 15e3, 17e3, 1.875, 1.8, 1.9)}
     monkeypatch.setattr(report, "scaling", lambda rounds: (asked["parts"].append("studies"), doubled)[1])
     rate = {"low": 9e4, "median": 1e5, "high": 1.1e5, "accuracy": 0.9}

@@ -213,6 +213,13 @@ def test_a_number_out_of_range_is_said_and_put_back(lab):
     lab.says("dropout: expected at least 0")
     lab.waits("cockpit.model.values['dropout'] == 0.0")
     lab.page.wait_for_function("box => Number(box.value) === 0", arg=box.element_handle())
+    box = lab.box("chip number")
+    box.fill("")
+    box.press_sequentially("1.5")
+    box.press("Enter")
+    lab.says("chip number: expected a whole number")
+    lab.page.wait_for_function("box => Number(box.value) === 0", arg=box.element_handle())
+    assert lab.python("print(cockpit.model.values['chip_seed'])") == "0\n"
 
 
 @cells

@@ -147,6 +147,15 @@ def test_what_the_model_refuses_goes_back_and_is_said(widget, toy):
     assert "expected at least 0 and under 1, got 7; " in widget.status.value
 
 
+def test_half_an_epoch_is_refused_not_rounded(widget, toy):
+    one = bound(widget, "epochs")
+    before = one.box.value
+    one.box.value = 2.5
+    assert toy.values["epochs"] == one.box.value == before
+    widget.draw()
+    assert "expected a whole number" in widget.status.value
+
+
 def test_choice_and_switch(widget, toy):
     bound(widget, "where").box.value = "b"
     bound(widget, "on").box.value = True

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from bss2lab.bench import fresh, recurrent, steps
+from bss2lab.bench.chip import operations
 from bss2lab.bench.cochlea import seconds_per_second
 from bss2lab.bench.harness import Timing, interleave
 from bss2lab.bench.inference import images_per_second
-from bss2lab.bench.lab import lab
 from bss2lab.bench.peers import check_installed, peer_steps
 from bss2lab.bench.scaling import RUNS, TWO, scaling
 from bss2lab.results import versions
@@ -62,8 +62,8 @@ SPREAD_GOALS = {
 
 def run_lab(say: Callable[[str], None]) -> dict[str, Any]:
     """Measure, calibrate and construct chips; print it against what was promised; return the record."""
-    found = lab()
-    say("\nthe chip as a lab object")
+    found = operations()
+    say("\nthe chip on the bench")
     _goal("calibration of 256 neurons, all parameters", f"{found['calibration_s']:.1f}", say)
     slowest = found["slowest_protocol"]
     _goal("slowest measurement protocol, 256 neurons", f"{found['protocol_s'][slowest]:.2f} ({slowest})", say)

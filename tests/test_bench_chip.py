@@ -1,4 +1,4 @@
-"""The chip as a lab object: exactness of the ideal emulator, and what ``lab`` says of calibration."""
+"""The chip on the bench: exactness of the ideal emulator, and what ``operations`` says of calibration."""
 
 import math
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from bss2lab.bench import lab as bench
+from bss2lab.bench import chip as bench
 from bss2lab.bench import report
 from bss2lab.bench.exactness import Exactness, exactness
 from bss2lab.chip import PROFILES, Calibration, Chip, library
@@ -55,7 +55,7 @@ def test_the_worst_median_is_the_largest_of_all_four():
         assert Exactness(*rows).worst_median == 0.25
 
 
-# --- lab ---------------------------------------------------------------------------------------------------------
+# --- operations --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -93,14 +93,14 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def found(quick):
-    return bench.lab(rounds=1)
+    return bench.operations(rounds=1)
 
 
 def test_lab_tells_all_that_the_report_prints(found):
     said = []
     report_of = report.run_lab
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "lab", lambda: found)
+        patch.setattr(report, "operations", lambda: found)
         assert report_of(said.append) is found
     for name in report.SPREAD_GOALS:
         assert any(line.startswith(f"    {name} ") for line in said)

@@ -1,4 +1,4 @@
-"""The chip as a lab object: how long measuring, calibrating and constructing take, and what a calibration leaves."""
+"""The chip on the bench: how long measuring, calibrating and constructing take, and what a calibration leaves."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ NEW_CHIP = 4711
 """A chip whose calibration does not come with the package."""
 
 
-def lab(*, rounds: int = 5) -> dict[str, Any]:
-    """Time the lab's operations and compare the chip before and after calibration, by its hidden truth.
+def operations(*, rounds: int = 5) -> dict[str, Any]:
+    """Time what is done with a chip and compare the chip before and after calibration, by its hidden truth.
 
     Returns:
         Seconds (medians), spreads before and after, and the ideal emulator's errors.
