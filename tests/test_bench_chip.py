@@ -98,7 +98,7 @@ def found(quick):
 
 def test_lab_tells_all_that_the_report_prints(found):
     said = []
-    report_of = report.run_lab
+    report_of = report.run_chip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "operations", lambda: found)
         assert report_of(said.append) is found

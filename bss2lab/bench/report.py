@@ -60,7 +60,7 @@ SPREAD_GOALS = {
 """What calibration must reach, and the largest ratio to the spread before it, where one is set."""
 
 
-def run_lab(say: Callable[[str], None]) -> dict[str, Any]:
+def run_chip(say: Callable[[str], None]) -> dict[str, Any]:
     """Measure, calibrate and construct chips; print it against what was promised; return the record."""
     found = operations()
     say("\nthe chip on the bench")
@@ -104,7 +104,7 @@ def run(
     record: dict[str, Any] = {"versions": versions(), "machine": machine(), "threads": {}}
     if "chip" in parts:
         set_threads(0)
-        record["chip"] = run_lab(say)
+        record["chip"] = run_chip(say)
     if "training" in parts:
         _run_training(record, peers=peers, threads=threads, rounds=rounds, say=say)
     if "speech" in parts:

@@ -158,7 +158,8 @@ def slowing(lab: Lab, rounds: int) -> float:
     lab.python(COMPARE.replace("ROUNDS", str(rounds)))
     while lab.python("print(comparing.done())").strip() != "True":
         lab.page.wait_for_timeout(20_000)
-    lab.python("comparing.result()")  # says what went wrong, if something did
+    if wrong := lab.python("print(repr(comparing.exception() or ''))").strip().strip("'"):
+        raise RuntimeError(f"the comparison ended early: {wrong}")
     return float(lab.python("print(statistics.median(ratios))"))
 
 
