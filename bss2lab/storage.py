@@ -4,19 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-import pooch
 
 from bss2lab.errors import complain
 
 
 def user_cache() -> Path:
-    """Return the folder for whatever can be made again: the user's cache, or ``BSS2LAB_CACHE``."""
-    return Path(os.environ.get("BSS2LAB_CACHE") or pooch.os_cache("bss2lab"))
+    """Return the folder for whatever can be made again: ``BSS2LAB_CACHE``, or the user's cache.
+
+    Where there is no home folder, or nothing can be written in it, that is a private folder among the temporary
+    ones, the same one every time.
+    """
+    chosen = os.environ.get("BSS2LAB_CACHE")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    place = Path(platformdirs.user_cache_dir("bss2lab"))
+    return place if _can_make(place) else _temporary_cache() or place
+
+
+@functools.cache
+def _can_make(folder: Path) -> bool:
+    """Is the folder there and writable, or can it be made? (A home that is not known is left as ``~``.)"""
+    near = next(place for place in (folder, *folder.parents) if place.exists())
+    return folder.is_absolute() and near.is_dir() and os.access(near, os.W_OK | os.X_OK)
+
+
+@functools.cache
+def _temporary_cache() -> Path | None:
+    """Return a folder that nobody else can write to; None if there is none to be had."""
+    user = os.getuid() if hasattr(os, "getuid") else "cache"
+    try:
+        folder = Path(tempfile.gettempdir()) / f"bss2lab-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+    return folder if mine and stat.S_ISDIR(found.st_mode) else None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

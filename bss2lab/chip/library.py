@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from bss2lab.chip.calibration import Calibration
 from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.errors import CalibrationError
-from bss2lab.kernels.jit import source_digest
+from bss2lab.kernels.digest import code_digest
 from bss2lab.storage import user_cache
 
 SHIPPED = range(10)
@@ -27,8 +28,8 @@ def shipped_path(seed: int) -> Path:
 
 
 def cache_path(seed: int, profile: ChipProfile) -> Path:
-    """Return where the user's cache keeps the calibration of a chip: per state of the emulator's sources."""
-    return user_cache() / "calibrations" / source_digest() / f"{_key(seed, profile)}.safetensors"
+    """Return where the user's cache keeps the calibration of a chip: per state of the emulator's code."""
+    return user_cache() / "calibrations" / _code() / f"{_key(seed, profile)}.safetensors"
 
 
 def calibration_of(seed: int, profile: ChipProfile) -> Calibration:
@@ -51,6 +52,14 @@ def calibration_of(seed: int, profile: ChipProfile) -> Calibration:
 def forget() -> None:
     """Forget the calibrations that this process has loaded (the files stay)."""
     _known.clear()
+
+
+@functools.cache
+def _code() -> str:
+    """Return a digest of the code that a calibration follows from."""
+    package = Path(__file__).resolve().parents[1]
+    others = ("dynamics.py", "quantize.py", "kernels/analog.py", "kernels/noise.py")
+    return code_digest([*(package / "chip").glob("*.py"), *(package / name for name in others)])
 
 
 def _calibrated_as(profile: ChipProfile) -> ChipProfile:

@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import pooch
-
 from bss2lab.datasets import packing
 from bss2lab.datasets.catalogue import (
     CATALOGUE,
@@ -352,6 +350,8 @@ def _arrived(part: Path, offer: DataFile | Archive, file: DataFile | UnpackedFil
 
 
 def _get(url: str, part: Path, progress: bool) -> None:
+    import pooch  # slow to import, and only a download needs it
+
     # identity: a server must not wrap, nor requests unwrap, a .gz file once more
     headers = {"Accept-Encoding": "identity"}
     download = pooch.HTTPDownloader(progressbar=progress, chunk_size=2**16, timeout=_TIMEOUT_S, headers=headers)

@@ -1,23 +1,20 @@
-"""How this package compiles: one set of numba options, and a cache that can never be stale.
-
-numba keys its on-disk cache on the file that holds the kernel alone, so a change to an equation that is
-inlined from another file would go unnoticed. Here the cache folder's name carries a digest of every source
-that can be inlined, and it lies in the user's cache, so that an installation in a read-only place works too.
-"""
+"""How this package compiles: one set of numba options, kernels kept on disk, and threads that cannot end the process."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import tempfile
+import os
+import sys
+import threading
 from collections.abc import Callable
-from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
-from numba.core import config
+from numba.core import config, types
+from numba.np.ufunc import parallel as _numba_threads
 
-from bss2lab.storage import user_cache
+from bss2lab.kernels.cache import KernelCache
 
 numba_config: Any = config  # (its attributes are made at run time)
 
@@ -27,39 +24,9 @@ numba_config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 """Rounding freedoms that the training kernels take. They keep NaN and infinity intact."""
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-_INLINED = ("dynamics.py", "surrogate.py", "quantize.py", "kernels", "chip", "datasets")
-
-
-@functools.cache
-def source_digest() -> str:
-    """Return a digest of numba's version and of every source that kernels and chip depend on."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    for part in _INLINED:
-        path = _PACKAGE / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def cache_folder() -> Path:
-    """Return the folder of the compiled kernels: per user, per state of the sources, per numba version."""
-    return user_cache() / "kernels" / source_digest()
-
-
-@functools.cache
-def _usable_cache() -> str:
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return str(folder)
-    except OSError:
-        return tempfile.mkdtemp(prefix="bss2lab-kernels-")
-
 
 def kernel(*, parallel: bool = False, fast: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Decorate a compiled entry point: cached on disk, releases the GIL.
+    """Decorate a compiled entry point: kept on disk, releases the GIL.
 
     Args:
         parallel: allow ``numba.prange``.
@@ -68,14 +35,8 @@ def kernel(*, parallel: bool = False, fast: bool = False) -> Callable[[Callable[
     """
 
     def compile_(function: Callable[..., Any]) -> Any:
-        before = numba_config.CACHE_DIR
-        numba_config.CACHE_DIR = _usable_cache()
-        try:
-            return numba.njit(
-                cache=True, nogil=True, error_model="numpy", parallel=parallel, fastmath=FAST if fast else False
-            )(function)
-        finally:
-            numba_config.CACHE_DIR = before
+        made = _dispatcher(function, parallel=parallel, fast=fast)
+        return ParallelKernel(made, functools.partial(_dispatcher, fast=fast)) if parallel else made
 
     return compile_
 
@@ -83,3 +44,95 @@ def kernel(*, parallel: bool = False, fast: bool = False) -> Callable[[Callable[
 def device(function: Callable[..., Any]) -> Any:
     """Make a pure function callable, and inlined, in kernels. Used on the equations of ``dynamics``."""
     return numba.njit(inline="always", error_model="numpy")(function)
+
+
+def _dispatcher(function: Callable[..., Any], *, parallel: bool = False, fast: bool) -> Any:
+    options = {"nogil": True, "error_model": "numpy", "parallel": parallel, "fastmath": FAST if fast else False}
+    made: Any = numba.njit(**options)(function)
+    if numba_config.DISABLE_JIT:
+        return made
+    made._cache = cache = KernelCache(made)
+    compile_now = made.compile
+
+    def compile_in_turn(sig: Any) -> Any:
+        with cache.turn():
+            return compile_now(sig)
+
+    made.compile = compile_in_turn
+    return made
+
+
+class ParallelKernel:
+    """A kernel that runs on several threads, called from Python (or from another kernel).
+
+    Numba's threads have two ways to end the whole process, and both are closed here. Its own work queue (what pip
+    installs give on macOS and Windows) must not be entered from two threads at once: there, calls wait for each
+    other. After a fork the threads are gone and cannot be started again: in such a child the kernel is compiled
+    without threads. (That form may sum in another order: results can differ in their last bits.)
+    """
+
+    def __init__(self, dispatcher: Any, compile_: Callable[[Callable[..., Any]], Any]) -> None:
+        self.dispatcher = dispatcher
+        self._compile = compile_
+        functools.update_wrapper(self, dispatcher.py_func)
+
+    def __call__(self, *arguments: Any) -> Any:
+        if _state.forked:
+            _use_one_torch_thread()
+            return self.serial(*arguments)
+        if not _state.works_alone:
+            return self.dispatcher(*arguments)
+        with _state.lock:
+            return self.dispatcher(*arguments)
+
+    @property
+    def py_func(self) -> FunctionType:
+        """The function before it is compiled."""
+        return self.dispatcher.py_func
+
+    @property
+    def targetoptions(self) -> dict[str, Any]:
+        """Options that it is compiled with."""
+        return self.dispatcher.targetoptions
+
+    @property
+    def _numba_type_(self) -> Any:
+        return types.Dispatcher(self.dispatcher)
+
+    @functools.cached_property
+    def serial(self) -> Any:
+        """The same on one thread: the kernels that it calls are serial too."""
+        f = self.py_func
+        called = {n: g.serial for n in f.__code__.co_names if isinstance(g := f.__globals__.get(n), ParallelKernel)}
+        twin = FunctionType(f.__code__, {**f.__globals__, **called}, f.__name__, f.__defaults__, f.__closure__)
+        twin.__module__, twin.__qualname__ = f.__module__, f.__qualname__
+        return self._compile(twin)
+
+
+class _Threads:
+    """What is known of numba's threads in this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.forked = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    @functools.cached_property
+    def works_alone(self) -> bool:
+        """May only one thread at a time be within a parallel kernel?"""
+        _numba_threads._launch_threads()
+        return numba.threading_layer() == "workqueue"
+
+    def _after_fork(self) -> None:
+        self.lock = threading.RLock()
+        self.forked = self.forked or _numba_threads._is_initialized
+
+
+_state = _Threads()
+
+
+@functools.cache
+def _use_one_torch_thread() -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
