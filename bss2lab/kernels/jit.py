@@ -1,4 +1,4 @@
-"""How this package compiles: one set of numba options, kernels kept on disk, and threads that cannot end the process."""
+"""How this package compiles: numba's options, kernels that are kept on disk, threads that cannot end the process."""
 
 from __future__ import annotations
 
