@@ -33,6 +33,7 @@ from bss2lab.losses import (
     SumOverTime,
     WeightPenalty,
 )  # fmt: skip
+from bss2lab.machine import usable_cores
 from bss2lab.results import Epoch
 from bss2lab.settings import AnyConfig, SpeechConfig, TrainConfig
 from bss2lab.types import AnyWeights, Substrate
@@ -335,9 +336,8 @@ def _restore(learner: Learner, loaded: checkpoint.Loaded) -> None:
 
 
 def set_threads(threads: int) -> int:
-    """Use this many threads in the compiled kernels and in torch; 0: one per core. Returns the number used."""
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    n = min(threads, most) if threads else most
+    """Use this many threads in the compiled kernels and in torch; 0: one per usable core. Returns the number."""
+    n = min(threads or usable_cores(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     numba.set_num_threads(n)
     torch.set_num_threads(n)
     return n

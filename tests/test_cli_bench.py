@@ -345,7 +345,7 @@ def test_the_fastest_peer_is_the_one_compared_with(measured, capsys):
 
 
 def test_more_threads_than_cores_are_measured_once(measured, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("bss2lab.machine.usable_cores", lambda: 2)
     assert main(["bench", "--part", "training", "--threads", "8", "4", "1", "2"]) == 0
     assert measured["threads"] == [0, 1, 2]  # 0: the preparation
 

@@ -21,8 +21,9 @@ from bss2lab.errors import Bss2Error, DataError, InputError
 from bss2lab.runner import Bar, DamagedRecord, Job, LocalPool, Record, Runner, RunsFailed, Status, Store
 from bss2lab.runner import batch as batch_module
 from bss2lab.runner import job as job_module
+from bss2lab.runner import pool as pool_module
 from bss2lab.runner import run as run_module
-from bss2lab.runner.pool import scheduler
+from bss2lab.runner.pool import default_workers, scheduler
 from bss2lab.runner.store import describe
 from bss2lab.settings import TrainConfig
 from bss2lab.studies.training import training_job
@@ -673,3 +674,12 @@ def test_a_local_pool_starts_no_process_before_it_has_a_job():
         pool.submit(job(0, task=lambda *_: None), Path("unused"))
         raise AssertionError("a lambda was pickled")
     assert pool.discard() is False
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_mb", "workers"), [(8, None, 8), (8, 4000.0, 3), (1, 99_000.0, 1), (4, 500.0, 1)]
+)
+def test_as_many_workers_as_cores_and_memory_allow(monkeypatch, cores, memory_mb, workers):
+    monkeypatch.setattr(pool_module, "usable_cores", lambda: cores)
+    monkeypatch.setattr(pool_module, "usable_memory_mb", lambda: memory_mb)
+    assert default_workers() == workers

@@ -226,13 +226,17 @@ def test_the_number_of_threads_changes_not_one_bit(mode, data):
     assert_same_run(one, two)
 
 
-def test_threads_are_those_asked_for_and_no_more_than_there_are():
+def test_threads_are_those_asked_for_and_no_more_than_there_are(monkeypatch):
     most = numba.config.NUMBA_NUM_THREADS
+    monkeypatch.setattr("bss2lab.train.usable_cores", lambda: 2 * most)
     assert train.set_threads(1) == 1
     assert numba.get_num_threads() == 1
     assert train.set_threads(10_000) == most
     assert train.set_threads(0) == most
     assert numba.get_num_threads() == most
+    monkeypatch.setattr("bss2lab.train.usable_cores", lambda: 1)  # a container's quota
+    assert train.set_threads(0) == numba.get_num_threads() == 1
+    assert train.set_threads(most) == most
 
 
 def test_one_dropout_mask_per_batch_drawn_from_the_seed(spy, data):

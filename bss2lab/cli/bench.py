@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from functools import partial
 from typing import Any
 
@@ -41,8 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(complain("--peers", expected="the part training", got=", ".join(parts), fix=fix))
     check_json(arguments)
     from bss2lab.bench import report
+    from bss2lab.machine import usable_cores
 
-    threads = sorted({min(n, os.cpu_count() or 1) for n in arguments.threads})
+    threads = sorted({min(n, usable_cores()) for n in arguments.threads})
     say = partial(print, file=table_stream(arguments))
     record = report.run(peers=arguments.peers, threads=threads, rounds=arguments.rounds, say=say, parts=parts)
     write_json(arguments, record)

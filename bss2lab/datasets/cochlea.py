@@ -12,7 +12,6 @@ lowest, 100 Hz.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from bss2lab.datasets.basilar_membrane import BasilarMembrane
 from bss2lab.datasets.hair_cell import LANES, BushyCell, HairCell, bushy_spikes, firing_probability
 from bss2lab.datasets.sound import Sound
 from bss2lab.errors import InputError, complain
+from bss2lab.machine import usable_cores
 from bss2lab.types import MAX_UNITS, Spikes
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def spikes_of_all(
     # Sounds of one padded length follow each other: the response to its frequencies is computed once.
     lengths = np.array([_padded(len(r.samples)) for r in recordings])
     found: dict[int, tuple[ndarray, ndarray]] = {}
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
         for length in np.unique(lengths):
             _transfer(config, int(length))
             jobs = {pool.submit(_events, recordings[i], config, seeds[i]): i for i in np.flatnonzero(lengths == length)}

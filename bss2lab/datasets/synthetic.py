@@ -10,7 +10,6 @@ one, whatever the order and the number of threads.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from bss2lab.datasets.sound import Sound
 from bss2lab.datasets.speechset import SpeechSet
 from bss2lab.datasets.voices import SPEAKERS, UNSEEN, WORDS
 from bss2lab.errors import InputError, complain
+from bss2lab.machine import usable_cores
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -186,7 +186,7 @@ def generate(
     config = config or SyntheticSpeechConfig()
     if not len(said):
         raise InputError(complain("utterances", expected="at least one", got="none", fix="choose some"))
-    threads = threads or os.cpu_count() or 1
+    threads = threads or usable_cores()
     done = 0
     rows: list[tuple[ndarray, ndarray]] = []
     for first in range(0, len(said), _AT_ONCE):

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bss2lab.errors import InputError, complain
+from bss2lab.machine import usable_cores, usable_memory_mb
 from bss2lab.runner import worker
 from bss2lab.runner.job import Job
 
@@ -33,19 +34,10 @@ _THREADS = (
 """What libraries read when they are first imported: how many threads to start."""
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
 def default_workers() -> int:
-    """Return one worker per core, or fewer if memory is short."""
-    try:
-        memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
-    except (AttributeError, ValueError, OSError):
-        return usable_cores()
-    return max(1, min(usable_cores(), int(memory_mb // WORKER_MB)))
+    """Return one worker per core that may be used, or fewer if memory is short."""
+    cores, memory_mb = usable_cores(), usable_memory_mb()
+    return cores if memory_mb is None else max(1, min(cores, int(memory_mb // WORKER_MB)))
 
 
 class LocalPool:

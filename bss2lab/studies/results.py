@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from bss2lab.errors import DataError, complain
+from bss2lab.machine import usable_cores
 from bss2lab.results import to_json, versions
 from bss2lab.storage import write_atomically
 from bss2lab.version import processor
@@ -57,7 +57,7 @@ def to_record(study: str, result: Any) -> dict[str, Any]:
         "note": "chip results are emulated, not measured",
         "versions": versions(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "machine": {"processor": processor(), "cores": usable_cores(), "system": platform.system()},
         "result": TypeAdapter(type(result)).dump_python(result, mode="json"),
     }
 
