@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bss2lab.dynamics import THRESHOLD, fires
 from bss2lab.errors import InputError, complain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ONE = np.float32(1.0)
 
@@ -21,17 +23,24 @@ def superspike_derivative(V: Any, beta: Any) -> Any:
     return _ONE / (x * x)
 
 
-class _SuperSpike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, V: Tensor, beta: float) -> Tensor:
-        ctx.save_for_backward(V)
-        ctx.beta = beta
-        return fires(V).to(V.dtype)
+@functools.cache
+def _superspike() -> Any:
+    """Return the torch function (made when first used: kernels inline the derivative and need no torch)."""
+    import torch
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (V,) = ctx.saved_tensors
-        return grads[0] * superspike_derivative(V, ctx.beta), None
+    class SuperSpikeFunction(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, V: Tensor, beta: float) -> Tensor:
+            ctx.save_for_backward(V)
+            ctx.beta = beta
+            return fires(V).to(V.dtype)
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+            (V,) = ctx.saved_tensors
+            return grads[0] * superspike_derivative(V, ctx.beta), None
+
+    return SuperSpikeFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +59,4 @@ class SuperSpike:
 
     def __call__(self, V: Tensor) -> Tensor:
         """Return 1 where ``V`` exceeds the threshold, else 0, in the dtype of ``V``."""
-        return _SuperSpike.apply(V, self.beta)  # type: ignore[no-any-return]
+        return _superspike().apply(V, self.beta)

@@ -21,6 +21,7 @@ from bss2lab import checkpoint
 from bss2lab.chip import Chip, ChipProfile
 from bss2lab.errors import InputError, complain
 from bss2lab.inputs import Data, augments, encode
+from bss2lab.kernels.jit import is_forked
 from bss2lab.learners import BatchResult, Learner, make_learner
 from bss2lab.losses import (
     AnyObjective,
@@ -336,8 +337,12 @@ def _restore(learner: Learner, loaded: checkpoint.Loaded) -> None:
 
 
 def set_threads(threads: int) -> int:
-    """Use this many threads in the compiled kernels and in torch; 0: one per usable core. Returns the number."""
-    n = min(threads or usable_cores(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    """Use this many threads in the compiled kernels and in torch; 0: one per usable core. Returns the number.
+
+    In a forked process that is one: threads do not come along.
+    """
+    most = 1 if is_forked() else numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    n = min(threads or usable_cores(), most)
     numba.set_num_threads(n)
     torch.set_num_threads(n)
     return n

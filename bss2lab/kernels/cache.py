@@ -165,7 +165,7 @@ class KernelCache(_Cache):
             return ""
 
     @property
-    def cache_path(self) -> str:
+    def cache_path(self) -> Any:
         return str(cache_folder())
 
     def enable(self) -> None:

@@ -15,6 +15,7 @@ from numba.core import config, types
 from numba.np.ufunc import parallel as _numba_threads
 
 from bss2lab.kernels.cache import KernelCache
+from bss2lab.machine import usable_cores
 
 numba_config: Any = config  # (its attributes are made at run time)
 
@@ -115,6 +116,9 @@ class _Threads:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.forked = False
+        if "NUMBA_NUM_THREADS" not in os.environ and not _numba_threads._is_initialized:  # a container's quota
+            most = min(usable_cores(), numba_config.NUMBA_NUM_THREADS)
+            numba_config.NUMBA_NUM_THREADS = _numba_threads.NUM_THREADS = most
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
@@ -122,7 +126,7 @@ class _Threads:
     def works_alone(self) -> bool:
         """May only one thread at a time be within a parallel kernel?"""
         _numba_threads._launch_threads()
-        return numba.threading_layer() == "workqueue"
+        return _numba_threads.threading_layer() == "workqueue"
 
     def _after_fork(self) -> None:
         self.lock = threading.RLock()
@@ -130,6 +134,11 @@ class _Threads:
 
 
 _state = _Threads()
+
+
+def is_forked() -> bool:
+    """Is this a forked process, in which numba's and torch's threads are gone?"""
+    return _state.forked
 
 
 @functools.cache

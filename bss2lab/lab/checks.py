@@ -14,7 +14,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
-from bss2lab.kernels.jit import cache_folder
+from bss2lab.kernels.cache import cache_folder
 from bss2lab.storage import user_cache
 
 Verdict = Literal["good", "note", "bad"]
@@ -110,7 +110,7 @@ def _cache() -> Finding:
     if not os.access(near, os.W_OK):
         fix = "set BSS2LAB_CACHE to a folder of your own; until then kernels are compiled anew in every session"
         return Finding("cache", "note", f"{folder} cannot be written to", fix)
-    compiled = any(cache_folder().glob("**/*.nbi"))
+    compiled = any(cache_folder().glob("*.kernel"))
     if not compiled:
         return Finding(
             "cache", "note", "kernels are not compiled yet", "nothing to do: the first run takes a minute longer"
