@@ -1,0 +1,51 @@
+"""``bss2lab warm``: compile the kernels ahead of their first use, for this user or for everybody."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from bss2lab import warm
+from bss2lab.storage import check_writable, user_cache
+
+SHARED = Path(sys.prefix) / "share" / "bss2lab"
+
+
+def add(commands: Any) -> None:
+    """Add the sub-command."""
+    p = commands.add_parser(
+        "warm", help="compile the kernels ahead of their first use",
+        description="The first use of a kernel compiles it, once per computer. This does it beforehand, in as many "
+                    "processes as there are cores. What is compiled depends on the processor: for an image, compile "
+                    "on the kind of processor that it will run on (elsewhere kernels are compiled again).",
+    )  # fmt: skip
+    names = ", ".join(f"{name} ({what})" for name, (what, _) in warm.GROUPS.items())
+    p.add_argument("groups", nargs="*", metavar="GROUP", help=f"what to compile (default: all): {names}")
+    p.add_argument(
+        "--shared", action="store_true",
+        help="for everybody who uses this Python environment: a hub's image, a lab's server",
+    )  # fmt: skip
+    p.add_argument("--folder", type=Path, metavar="DIR",
+                   help="into this folder; who sets BSS2LAB_SHARED_CACHE to it uses it, and never writes to it")  # fmt: skip
+    p.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compile; return 1 if something could not be compiled."""
+    folder = arguments.folder or (SHARED if arguments.shared else user_cache())
+    check_writable(folder / "kernels" / "any")
+    warming = warm.start(arguments.groups or list(warm.GROUPS), folder=folder, again=True)
+    failed = []
+    with tqdm(total=len(warming.processes), unit="process", desc="compiling", leave=False, disable=None) as bar:
+        for process, names in warming.processes:
+            if process.wait():
+                failed += names
+            bar.update()
+    print(f"compiled kernels are in {folder / 'kernels'}")
+    if failed:
+        print(f"bss2lab: not compiled: {', '.join(failed)}; run python -m bss2lab.warm to see why", file=sys.stderr)
+    return int(bool(failed))
