@@ -72,7 +72,7 @@ def renderer():
 
 @pytest.fixture
 def widget(toy, renderer, monkeypatch):
-    monkeypatch.setattr("bss2lab.lab.views.widget._LIVE", {})
+    monkeypatch.setattr("bss2lab.lab.views.place._PLACES", {})
     return LabWidget(toy, renderer=renderer)
 
 

@@ -196,12 +196,13 @@ def errors(
     return widget
 
 
-def curves(*runs: AnyRun) -> Curves:
+def curves(*runs: AnyRun, key: str = "curves") -> Curves:
     """Show loss and accuracies of runs, with the paper's accuracy; values under the pointer, curves to switch off.
 
     Args:
         *runs: each a list of ``Epoch`` records, a record that ``bss2lab train --json`` wrote (or its file), or a
             ``Cockpit``, which is followed.
+        key: its name; a second one of the same name takes the place of the first.
 
     Returns:
         The widget; ``show(*runs)`` shows others, or more epochs.
@@ -211,7 +212,7 @@ def curves(*runs: AnyRun) -> Curves:
     """
     from bss2lab.lab.views.curves import Curves
 
-    return Curves(*runs)
+    return Curves(*runs, key=key)
 
 
 def anatomy(

@@ -27,11 +27,14 @@ class Task:
     Attributes:
         key: its name; one task per key.
         urgent: does it go before others?
+        owner: for whom it is computed.
         error: what it failed with.
     """
 
-    def __init__(self, engine: Engine, key: str, steps: Iterator[object], *, urgent: bool) -> None:
-        self.key, self.urgent = key, urgent
+    def __init__(
+        self, engine: Engine, key: str, steps: Iterator[object], *, urgent: bool, owner: object = None
+    ) -> None:
+        self.key, self.urgent, self.owner = key, urgent, owner
         self.error: BaseException | None = None
         self._engine, self._steps = engine, steps
         self._state: State = "running"
@@ -70,15 +73,16 @@ class Engine:
         self._tasks: list[Task] = []
         self._thread: threading.Thread | None = None
 
-    def start(self, key: str, steps: Iterator[object], *, urgent: bool = False) -> Task:
-        """Begin a task; the one that had its key is stopped.
+    def start(self, key: str, steps: Iterator[object], *, urgent: bool = False, owner: object = None) -> Task:
+        """Begin a task; the one that had its key is stopped, whoever owned it.
 
         Args:
             key: its name.
             steps: a generator; each step should take some milliseconds.
             urgent: take it before those that are not.
+            owner: for whom it is computed.
         """
-        task = Task(self, key, steps, urgent=urgent)
+        task = Task(self, key, steps, urgent=urgent, owner=owner)
         with self._lock:
             for old in self._tasks:
                 if old.key == key and old._state in ("running", "paused"):
@@ -87,14 +91,14 @@ class Engine:
             self._wake()
         return task
 
-    def call(self, key: str, function: Callable[[], object], *, urgent: bool = True) -> Task:
+    def call(self, key: str, function: Callable[[], object], *, urgent: bool = True, owner: object = None) -> Task:
         """Begin a task of a single step."""
 
         def steps() -> Iterator[None]:
             function()
             yield
 
-        return self.start(key, steps(), urgent=urgent)
+        return self.start(key, steps(), urgent=urgent, owner=owner)
 
     def pause_all(self) -> None:
         """Pause every task (an interrupt)."""

@@ -196,8 +196,8 @@ class Anatomy(ViewModel):
     # --- in the engine's thread -------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        self.engine.start(f"{self.key}/traces", self._traces(dict(self.values)), urgent=True)
-        self.engine.start(f"{self.key}/gradients", self._gradients(self.wanted))
+        self.begin("traces", self._traces(dict(self.values)), urgent=True)
+        self.begin("gradients", self._gradients(self.wanted))
 
     def _traces(self, v: dict[str, Any]) -> Iterator[None]:
         """One image in the model, on the chip, and in the injected graph."""

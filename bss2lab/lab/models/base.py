@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -187,13 +187,25 @@ class ViewModel(ABC):
         """Return which of the actions do something now."""
         return dict.fromkeys(self.actions, True)
 
+    # --- what it computes -------------------------------------------------------------------------------------
+
+    def begin(self, name: str, steps: Iterator[object], *, urgent: bool = False) -> Task:
+        """Compute in the engine; a task of the same name that another model of this key began is stopped.
+
+        Args:
+            name: of the task.
+            steps: a generator; each step should take some milliseconds.
+            urgent: take it before those that are not.
+        """
+        return self.engine.start(f"{self.key}/{name}", steps, urgent=urgent, owner=self)
+
     def pause(self) -> None:
         """Pause what this model computes (the kernel was interrupted)."""
         for task in self._tasks:
             task.pause()
 
     def close(self) -> None:
-        """Stop what this model computes."""
+        """Stop what this model computes; what another model of its key computes goes on."""
         for task in self._tasks:
             task.stop()
 
@@ -212,7 +224,7 @@ class ViewModel(ABC):
 
     @property
     def _tasks(self) -> list[Task]:
-        return [task for task in self.engine.tasks if task.key.split("/")[0] == self.key]
+        return [task for task in self.engine.tasks if task.owner is self]
 
 
 def plainly(error: BaseException) -> str:

@@ -140,7 +140,7 @@ class ChipView(ViewModel):
 
     def measure(self) -> None:
         """Measure every neuron of this chip with the protocols of an experimenter; kept until another chip comes."""
-        self._measuring = self.engine.start(f"{self.key}/measure", self._measured())
+        self._measuring = self.begin("measure", self._measured())
 
     def clear(self) -> None:
         """Forget the curve of accuracies, but for the present one."""
@@ -231,10 +231,10 @@ class ChipView(ViewModel):
         self._count_soon()
 
     def _answer_soon(self) -> None:
-        self.engine.start(f"{self.key}/answer", self._guarded(self._answered()), urgent=True)
+        self.begin("answer", self._guarded(self._answered()), urgent=True)
 
     def _count_soon(self) -> None:
-        self.engine.start(f"{self.key}/count", self._guarded(self._counted()), urgent=True)
+        self.begin("count", self._guarded(self._counted()), urgent=True)
 
     def _guarded(self, steps: Iterator[None]) -> Iterator[None]:
         try:

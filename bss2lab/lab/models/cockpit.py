@@ -247,7 +247,7 @@ class Cockpit(ViewModel):
             weights: Any = self.run.learner.weights()
             save_network(network, Trained(self.run.config, tuple(self.run.epochs), weights))
 
-        writing = self.engine.call(f"{self.key}/export", write)
+        writing = self.engine.call(f"{self.key}/export", write, owner=self)
         writing.wait()
         if writing.error is not None:
             raise writing.error
@@ -263,7 +263,7 @@ class Cockpit(ViewModel):
             self._task.resume()
         else:
             self.phase = "preparing"
-            self._task = self.engine.start(f"{self.key}/train", self._train())
+            self._task = self.begin("train", self._train())
         self.say("training" if self.run is not None else "loading data and chip …", "busy")
 
     def _train(self) -> Iterator[None]:
@@ -362,4 +362,4 @@ class Cockpit(ViewModel):
 
     def _look_soon(self) -> None:
         if self._prober is not None:
-            self.engine.call(f"{self.key}/look", self._look)
+            self.engine.call(f"{self.key}/look", self._look, owner=self)

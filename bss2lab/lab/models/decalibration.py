@@ -124,7 +124,7 @@ class Decalibration(ViewModel):
             self.changed()
 
         self._sweeping = True
-        self.engine.start(f"{self.key}/evaluate", steps(), urgent=True)
+        self.begin("evaluate", steps(), urgent=True)
 
     def stop(self) -> None:
         """Stop training, and the sweep."""
@@ -186,7 +186,7 @@ class Decalibration(ViewModel):
 
     def _evaluate(self) -> None:
         self._sweeping = False
-        self.engine.start(f"{self.key}/evaluate", self._visiting(), urgent=True)
+        self.begin("evaluate", self._visiting(), urgent=True)
 
     def _visiting(self) -> Iterator[None]:
         try:
@@ -279,7 +279,7 @@ class Decalibration(ViewModel):
         self, config: TrainConfig, start: Weights | None, where: str, keep: Callable[[ImageNetwork], None]
     ) -> None:
         self.say(f"training {where}: loading …", "busy")
-        self._task = self.engine.start(f"{self.key}/train", self._training(config, start, where, keep))
+        self._task = self.begin("train", self._training(config, start, where, keep))
 
     def _training(
         self, config: TrainConfig, start: Weights | None, where: str, keep: Callable[[ImageNetwork], None]

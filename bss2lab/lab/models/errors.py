@@ -113,7 +113,7 @@ class Errors(ViewModel):
     def evaluate(self) -> None:
         """Classify everything, with the present settings."""
         with self.lock:
-            self._task = self.engine.start(f"{self.key}/evaluate", self._evaluate())
+            self._task = self.begin("evaluate", self._evaluate())
         self.say("loading …", "busy")
 
     def next(self) -> None:
@@ -263,7 +263,7 @@ class Errors(ViewModel):
 
     def _choose(self) -> None:
         if self.judged is not None and not self.classifying:
-            self.engine.start(f"{self.key}/look", self._choosing(), urgent=True)
+            self.begin("look", self._choosing(), urgent=True)
 
     def _choosing(self) -> Iterator[None]:
         """List the samples that fit, then look at the one to be shown."""

@@ -93,7 +93,7 @@ class Look(OneSample):
             end = self.controls["time"].high
             start = float(self.values["time"])
             self._playing = token = object()
-            self.engine.start(f"{self.key}/play", self._play(token, 0.0 if start >= end else start, end))
+            self.begin("play", self._play(token, 0.0 if start >= end else start, end))
 
     def halt(self) -> None:
         """Stop playing here."""

@@ -188,7 +188,7 @@ class OneSample(ViewModel):
         Args:
             steps: what to do; the answer to the present settings and input if not given.
         """
-        self._task = self.engine.start(f"{self.key}/answer", self._guarded(steps or self.steps()), urgent=True)
+        self._task = self.begin("answer", self._guarded(steps or self.steps()), urgent=True)
         return self._task
 
     def _guarded(self, steps: Iterator[None]) -> Iterator[None]:

@@ -65,8 +65,8 @@ class Bound:
         label = f"{c.label} ({c.unit})" if c.unit else c.label
         step = c.step if c.look != "log" else None
         # for whole numbers too: ipywidgets' box for them drops the point of "1.5", and 15 would be taken
-        self.box = w.FloatText(description=label, tooltip=c.provenance, style=_LABEL, step=step)
-        self.box.layout = w.Layout(width="235px", flex="0 0 auto")
+        wide = w.Layout(width="235px", flex="0 0 auto")
+        self.box = w.FloatText(description=label, tooltip=c.provenance, style=_LABEL, step=step, layout=wide)
         common: dict[str, Any] = {"readout": False, "tooltip": c.provenance, "continuous_update": True}
         layout = w.Layout(flex="1 1 90px", min_width="80px")
         if c.look == "log":

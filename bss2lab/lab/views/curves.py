@@ -13,7 +13,7 @@ from bss2lab.lab.frame import WIDTH, Axis, Frame, Mark, Panel, Series
 from bss2lab.lab.models import curves
 from bss2lab.lab.models.cockpit import Cockpit
 from bss2lab.lab.models.curves import AnyRun
-from bss2lab.lab.views import picture
+from bss2lab.lab.views import picture, place
 from bss2lab.plots.style import PaperFigure
 
 if TYPE_CHECKING:
@@ -30,18 +30,20 @@ class Curves(w.VBox):
 
     Args:
         *runs: lists of epochs, records (or files) of ``bss2lab train --json``, cockpits. A cockpit is followed.
+        key: its name; another one of the same name takes its place.
 
     Raises:
         InputError, DataError: see ``curves.course_of``.
     """
 
-    def __init__(self, *runs: AnyRun) -> None:
+    def __init__(self, *runs: AnyRun, key: str = "curves") -> None:
         from plotly.graph_objects import FigureWidget
 
         self.frame: Frame = curves.frame(curves.courses_of(runs))
         self.figure: Any = FigureWidget()
         self._runs: tuple[AnyRun, ...] = runs
         self._followed: list[tuple[Cockpit, Callable[[], None]]] = []
+        self._key, self._over = key, False
         self._drawn_at, self._waits = -1e9, False
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
@@ -50,6 +52,7 @@ class Curves(w.VBox):
         super().__init__([self.figure], layout=w.Layout(width="100%"))
         self._follow()
         self.flush()
+        place.take(key, self)
 
     def show(self, *runs: AnyRun) -> bool:
         """Show these runs from now on; redraws no more often than twice a second, and the last ones in any case.
@@ -72,7 +75,8 @@ class Curves(w.VBox):
         """Redraw now, whenever it was done last."""
         self.frame = curves.frame(curves.courses_of(self._runs))
         self._drawn_at = time.monotonic()
-        _redraw(self.figure, self.frame)
+        if not self._over:
+            _redraw(self.figure, self.frame)
 
     def picture(self) -> PaperFigure:
         """Return the latest curves as a Matplotlib figure, which a saved notebook keeps."""
@@ -85,14 +89,26 @@ class Curves(w.VBox):
             bundle = {**bundle, "image/png": base64.b64encode(self.picture().small_png()).decode()}
         return bundle  # type: ignore[return-value]
 
+    def retire(self) -> None:
+        """Follow no cockpit any more, and show one line of text: another one of this name took its place."""
+        if not self._over:
+            self._end()
+            place.close_parts(self, line=w.HTML(f'<div role="status">{place.REPLACED}</div>'))
+
     def close(self) -> None:
         """Follow no cockpit any more, and take it off the page."""
-        self._runs = ()
-        self._follow()
-        self.figure.close()
+        if self.comm is None:
+            return
+        self._end()
+        place.close_parts(self)
         super().close()
+        place.leave(self._key, self)
 
     # --- inside -----------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        self._over, self._runs = True, ()
+        self._follow()
 
     def _follow(self) -> None:
         """Watch the cockpits among the runs, and no others."""

@@ -25,8 +25,8 @@ class Listening(w.VBox):
     def __init__(self, model: Errors, *, renderer: Renderer = RENDERER) -> None:
         self.model, self._renderer = model, renderer
         self.table = w.HTML()
-        self.player = w.Audio(value=b"", format="wav", autoplay=False, loop=False)
-        self.player.layout = w.Layout(display="none", width="99%")
+        unseen = w.Layout(display="none", width="99%")
+        self.player = w.Audio(value=b"", format="wav", autoplay=False, loop=False, layout=unseen)
         self.what = w.HTML()
         self._played: Audible | None = None
         super().__init__([self.table, self.player, self.what], layout=w.Layout(width="100%"))
@@ -59,6 +59,8 @@ class Listening(w.VBox):
 
     def close(self) -> None:
         """Take it off the page."""
+        if self.comm is None:
+            return
         self._forget()
         self._renderer.remove(self)
         super().close()

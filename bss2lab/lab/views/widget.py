@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import ipywidgets as w
 
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.models.base import Message, ViewModel, plainly
-from bss2lab.lab.views import picture
+from bss2lab.lab.views import picture, place
 from bss2lab.lab.views.controls import grouped
 from bss2lab.lab.views.renderer import RENDERER, Renderer
 from bss2lab.lab.views.scope import Scope
@@ -22,8 +23,6 @@ STATIC = "BSS2LAB_STATIC"
 """Environment variable; 1: widgets show themselves as pictures alone (for notebooks that are to be saved)."""
 
 _COLOURS = {"info": "#444", "busy": "#0072B2", "good": "#00734f", "error": "#b00020"}
-_LIVE: dict[str, LabWidget] = {}
-"""The widget shown for each key. Another one of the same key takes its place."""
 
 
 class LabWidget(w.VBox):
@@ -37,6 +36,7 @@ class LabWidget(w.VBox):
 
     def __init__(self, model: ViewModel, *, beside: tuple[w.Widget, ...] = (), renderer: Renderer = RENDERER) -> None:
         self.model, self._renderer = model, renderer
+        self._lock, self._over = threading.RLock(), False
         self.scope = Scope(on_ready=self._browser, on_click=self._clicked, on_brush=self._brushed)
         self.bounds, controls = grouped(model)
         self.buttons = {name: self._button(name, text) for name, text in model.actions.items()}
@@ -50,10 +50,10 @@ class LabWidget(w.VBox):
         right = w.Box([self.scope], layout=w.Layout(flex="3 1 560px", min_width="420px", display="block"))
         body = w.HBox([left, right], layout=w.Layout(flex_flow="row wrap", width="100%"))
         super().__init__([row, self.status, body], layout=w.Layout(width="100%"))
-        self._replace_another()
-        model.watch(self._changed)
+        self._forget = model.watch(self._changed)
         renderer.add(self)
         self._sync()
+        place.take(model.key, self)
 
     # --- for the renderer -------------------------------------------------------------------------------------
 
@@ -67,11 +67,14 @@ class LabWidget(w.VBox):
 
     def draw(self) -> None:
         """See ``Drawable``."""
-        try:
-            self.show(self.model.frame())
-        except Exception as error:
-            self.model.message = Message(plainly(error), "error")
-            self._sync_message()
+        with self._lock:
+            if self._over:
+                return
+            try:
+                self.show(self.model.frame())
+            except Exception as error:
+                self.model.message = Message(plainly(error), "error")
+                self._sync_message()
 
     def show(self, frame: Frame) -> None:
         """Show a picture, and the controls as the model has them."""
@@ -93,27 +96,38 @@ class LabWidget(w.VBox):
         picture_ = {"image/png": base64.b64encode(picture.draw(frame).small_png()).decode()}
         if os.environ.get(STATIC) == "1":
             return picture_
-        if not self.scope.greeted:  # goes to the page with the widget
+        if not self.scope.greeted and not self._over:  # goes to the page with the widget
             self.show(frame)
         bundle = super()._repr_mimebundle_(**options)
         return {**bundle, **picture_} if isinstance(bundle, dict) else picture_
 
+    def retire(self) -> None:
+        """Stop what it computes, and show one line of text: another widget of this key took its place."""
+        with self._lock:
+            if not self._over:
+                self._end()
+                self._say(Message(place.REPLACED))
+                place.close_parts(self, line=self.status)
+
     def close(self) -> None:
         """Stop what it computes and take it off the page."""
-        self._renderer.remove(self)
-        self.model.close()
-        super().close()
+        if self.comm is None:
+            return
+        with self._lock:
+            self._end()
+            place.close_parts(self)
+            super().close()
+        place.leave(self.model.key, self)
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    def _replace_another(self) -> None:
-        old = _LIVE.get(self.model.key)
-        if old is not None and old.model is not self.model:
-            old.model.close()
-            old.model.say("another cell runs this lab now; run this cell again to take it back")
-            old.draw()
-            old._renderer.remove(old)
-        _LIVE[self.model.key] = self
+    def _end(self) -> None:
+        self._over = True
+        self._renderer.remove(self)
+        self._forget()
+        another = place.on_show(self.model.key)
+        if another is self or getattr(another, "model", None) is not self.model:
+            self.model.close()
 
     def _button(self, name: str, text: str) -> w.Button:
         button = w.Button(description=text, tooltip=_first_line(getattr(self.model, name)))
@@ -152,9 +166,10 @@ class LabWidget(w.VBox):
             bound.sync()
 
     def _sync_message(self) -> None:
-        message = self.model.message
-        if message == self._said:
-            return
+        if self.model.message != self._said:
+            self._say(self.model.message)
+
+    def _say(self, message: Message) -> None:
         self._said = message
         role = "alert" if message.kind == "error" else "status"
         self.status.value = (
