@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,17 @@ def user_cache() -> Path:
 
     place = Path(platformdirs.user_cache_dir("bss2lab"))
     return place if _can_make(place) else _temporary_cache() or place
+
+
+def shared_caches() -> list[Path]:
+    """Return folders of what was made for everybody, which are only read: ``BSS2LAB_SHARED_CACHE``, the environment's."""
+    chosen = os.environ.get("BSS2LAB_SHARED_CACHE")
+    return [*([Path(chosen)] if chosen else []), environment_cache()]
+
+
+def environment_cache() -> Path:
+    """Return the folder of this Python environment that ``bss2lab warm --shared`` fills."""
+    return Path(sys.prefix) / "share" / "bss2lab"
 
 
 @functools.cache

@@ -24,7 +24,7 @@ from typing import Any
 
 from bss2lab.errors import InputError, complain
 from bss2lab.machine import usable_cores
-from bss2lab.storage import user_cache, write_atomically
+from bss2lab.storage import shared_caches, user_cache, write_atomically
 
 
 def _training() -> None:
@@ -147,12 +147,17 @@ def start(groups: Sequence[str] = FIRST, *, folder: Path | None = None, again: b
         if name not in GROUPS:
             raise InputError(complain("group", expected=", ".join(GROUPS), got=repr(name), fix="choose one of them"))
     cache = folder or user_cache()
-    wanted = [name for name in GROUPS if name in groups and (again or not _note(cache, name).exists())]
+    wanted = [name for name in GROUPS if name in groups and (again or not is_compiled(name))]
     lanes = min(usable_cores(), len(wanted))
     if lanes < 2 and not again:
         lanes = 0
     shares = [tuple(wanted[lane::lanes]) for lane in range(lanes)]
     return Warming(tuple((_process(cache, share), share) for share in shares))
+
+
+def is_compiled(group: str) -> bool:
+    """Is a group compiled, for this user or for everybody, by these versions, from this code, for this processor?"""
+    return any(_note(cache, group).exists() for cache in (*shared_caches(), user_cache()))
 
 
 def _process(cache: Path, names: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -164,7 +169,7 @@ def _process(cache: Path, names: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _note(cache: Path, group: str) -> Path:
-    """Return the file that says that a group is compiled, by these versions of the sources, for this processor."""
+    """Return the file that says that a group is compiled."""
     package = Path(__file__).parent
     sources = [package / f"{name}.py" for name in ("dynamics", "surrogate", "quantize", "warm")]
     sources += [*sorted((package / "kernels").glob("*.py")), *sorted((package / "datasets").glob("*.py"))]

@@ -38,6 +38,11 @@ def test_a_worker_process_starts_without_torch_and_numba(module):
     assert loaded_by(f"import {module}") & {"torch", "numba", "scipy"} == set()
 
 
+def test_the_lab_can_be_asked_for_its_check_without_what_the_check_looks_at():
+    loaded = loaded_by("from bss2lab import lab; lab.check")
+    assert loaded & {*HEAVY, "torch", "numba", "scipy", "numpy", "soundfile", "pooch", "packaging", "psutil"} == set()
+
+
 def test_every_public_name_is_there_when_asked_for():
     import bss2lab
 
@@ -46,6 +51,16 @@ def test_every_public_name_is_there_when_asked_for():
         assert getattr(bss2lab, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Chpi'"):
         bss2lab.Chpi  # noqa: B018
+
+
+def test_every_public_name_of_the_lab_is_there_when_asked_for():
+    from bss2lab import lab
+
+    assert set(lab.__all__) <= set(dir(lab))
+    for name in lab.__all__:
+        assert getattr(lab, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Cokpit'"):
+        lab.Cokpit  # noqa: B018
 
 
 def test_the_check_sees_a_heavy_module():

@@ -15,6 +15,7 @@ import filelock
 import numpy as np
 import pytest
 
+from bss2lab import storage
 from bss2lab.chip import library
 from bss2lab.kernels import cache
 from bss2lab.kernels.digest import code_digest, digest_of
@@ -51,7 +52,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that loads a version of the module, with an empty cache of its own."""
     monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BSS2LAB_SHARED_CACHE", raising=False)
-    monkeypatch.setattr(cache, "environment_cache", lambda: tmp_path / "nowhere")
+    monkeypatch.setattr(storage, "environment_cache", lambda: tmp_path / "nowhere")
     cache._can_write.cache_clear()
     versions = iter(range(100))
 

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from bss2lab.errors import InputError, complain
+from bss2lab.kernels import cache
 from bss2lab.lab.engine import Engine
 from bss2lab.lab.frame import Frame
 from bss2lab.lab.models.base import ViewModel
@@ -173,3 +174,25 @@ def test_a_control_says_its_value_in_words():
         Control("d", "of its", "tau", "choice", choices=(("time constants", "tau"),)).shown("tau")
         == "of its time constants"
     )
+
+
+def test_who_waits_for_a_kernel_says_so(toy):
+    """A task that compiles: the sentence changes while it waits, and comes back."""
+    toy.say("thinking", "busy")
+    heard, seen = [], []
+    end = toy.watch(lambda urgent: heard.append(toy.status.text))
+
+    def steps():
+        with_kernel = cache.Compiling("emulate", 9, elsewhere=False)
+        cache._tell(with_kernel)
+        seen.append(toy.status)
+        cache._tell(None)
+        yield
+
+    assert toy.engine.start("toy", steps()).wait(10)
+    assert "emulate" in seen[0].text
+    assert "9 s" in seen[0].text
+    assert seen[0].kind == "busy"
+    assert heard == [seen[0].text, "thinking"]
+    end()
+    assert not toy.engine.listeners

@@ -83,17 +83,19 @@ def test_what_is_compiled_is_noted_and_not_compiled_again(tmp_path: Path, monkey
 
     monkeypatch.setattr(warm, "_process", process)
     monkeypatch.setattr(warm, "usable_cores", lambda: 2)
-    assert warm.start(["training", "chip", "ear"], folder=tmp_path).wait() == ("training", "ear")
+    monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(warm, "shared_caches", lambda: [])
+    assert warm.start(["training", "chip", "ear"]).wait() == ("training", "ear")
     assert started == [("training", "ear"), ("chip",)]
     warm._note(tmp_path, "training").parent.mkdir()
     warm._note(tmp_path, "training").touch()
-    warm.start(["training", "chip", "ear"], folder=tmp_path).wait()
+    warm.start(["training", "chip", "ear"]).wait()
     assert started[2:] == [("chip",), ("ear",)]
     warm._note(tmp_path, "chip").touch()
     monkeypatch.setattr(warm, "usable_cores", lambda: 1)
-    assert warm.start(["training", "chip", "ear"], folder=tmp_path).wait() == ()
+    assert warm.start(["training", "chip", "ear"]).wait() == ()
     assert len(started) == 4
-    warm.start(["training", "chip"], folder=tmp_path, again=True).wait()
+    warm.start(["training", "chip"], again=True).wait()
     assert started[4:] == [("training", "chip")]
 
 

@@ -10,9 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bss2lab import warm
-from bss2lab.storage import check_writable, user_cache
-
-SHARED = Path(sys.prefix) / "share" / "bss2lab"
+from bss2lab.storage import check_writable, environment_cache, user_cache
 
 
 def add(commands: Any) -> None:
@@ -36,7 +34,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile; return 1 if something could not be compiled."""
-    folder = arguments.folder or (SHARED if arguments.shared else user_cache())
+    folder = arguments.folder or (environment_cache() if arguments.shared else user_cache())
     check_writable(folder / "kernels" / "any")
     warming = warm.start(arguments.groups or list(warm.GROUPS), folder=folder, again=True)
     failed = []

@@ -3,7 +3,7 @@
 A file's name carries a digest of everything that its content follows from: the source of the kernel and of all it
 calls, the types it is compiled for, the processor, the versions of Python, NumPy, numba and LLVM. So nothing can be
 stale, and a folder may serve several processors. Folders that hold kernels for everybody are only read (see
-``shared_folders``); what is compiled goes into the user's cache. A file that is damaged is thrown away and compiled
+``storage.shared_caches``); what is compiled goes into the user's cache. A file that is damaged is thrown away and compiled
 again; a cache that cannot be written to costs time alone.
 """
 
@@ -33,7 +33,7 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
 from bss2lab.kernels.digest import digest_of
-from bss2lab.storage import user_cache, write_atomically
+from bss2lab.storage import shared_caches, user_cache, write_atomically
 
 SUFFIX = ".kernel"
 _MAGIC = b"bss2lab kernel 1\n"
@@ -88,17 +88,6 @@ def _tell(compiling: Compiling | None) -> None:
         watcher(compiling)
     if not _watchers and compiling is not None and compiling.about_s:
         print(f"bss2lab: {compiling}", file=sys.stderr, flush=True)
-
-
-def shared_folders() -> list[Path]:
-    """Return where kernels for everybody are looked for: ``BSS2LAB_SHARED_CACHE``, and the environment's own place."""
-    chosen = os.environ.get("BSS2LAB_SHARED_CACHE")
-    return [*([Path(chosen) / "kernels"] if chosen else []), environment_cache() / "kernels"]
-
-
-def environment_cache() -> Path:
-    """Return the folder of this Python environment that ``bss2lab warm --shared`` fills."""
-    return Path(sys.prefix) / "share" / "bss2lab"
 
 
 def cache_folder() -> Path:
@@ -211,8 +200,8 @@ class KernelCache(_Cache):
         return f"{self._prefix}-{hashlib.sha256(key.encode()).hexdigest()[:24]}{SUFFIX}"
 
     def _find(self, name: str, target_context: Any) -> Any:
-        for folder in (*shared_folders(), cache_folder()):
-            found = _read(folder / name, target_context)
+        for folder in (*shared_caches(), user_cache()):
+            found = _read(folder / "kernels" / name, target_context)
             if found is not None:
                 return found
         return None

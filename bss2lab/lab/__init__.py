@@ -1,33 +1,37 @@
 """The interactive lab: widgets in which a person moves a slider and sees an emulated chip answer.
 
-``models`` hold the state and know nothing of Jupyter; ``views`` show it. Needs the extra ``[lab]``.
+``models`` hold the state and know nothing of Jupyter; ``views`` show it. Needs the extra ``[lab]``; ``check`` says
+what of it is missing or broken.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+from bss2lab import warm
 from bss2lab.errors import Bss2Error
 from bss2lab.lab.checks import Report, findings
-from bss2lab.lab.models.anatomy import Anatomy
-from bss2lab.lab.models.chip_view import ChipView
-from bss2lab.lab.models.cockpit import Cockpit
-from bss2lab.lab.models.decalibration import Decalibration
-from bss2lab.lab.models.draw import Draw
-from bss2lab.lab.models.errors import Errors
-from bss2lab.lab.models.look import Look
-from bss2lab.lab.models.speak import Speak
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
 
     from bss2lab.datasets.speechset import SpeechSet
     from bss2lab.datasets.vision import ImageSet
     from bss2lab.inputs import Data
+    from bss2lab.lab.models.anatomy import Anatomy
+    from bss2lab.lab.models.base import ViewModel
+    from bss2lab.lab.models.chip_view import ChipView
+    from bss2lab.lab.models.cockpit import Cockpit
     from bss2lab.lab.models.curves import AnyRun
+    from bss2lab.lab.models.decalibration import Decalibration
+    from bss2lab.lab.models.draw import Draw
+    from bss2lab.lab.models.errors import Errors
     from bss2lab.lab.models.given import Given
+    from bss2lab.lab.models.look import Look
+    from bss2lab.lab.models.speak import Speak
     from bss2lab.lab.views.curves import Curves
     from bss2lab.lab.views.widget import LabWidget
     from bss2lab.losses import AnyObjective
@@ -39,17 +43,39 @@ __all__ = [
     "chip_view", "cockpit", "curves", "decalibration", "draw_digit", "errors", "finished", "look", "speak_digit",
 ]  # fmt: skip
 
+_HOME = {
+    "Anatomy": "anatomy", "ChipView": "chip_view", "Cockpit": "cockpit", "Decalibration": "decalibration",
+    "Draw": "draw", "Errors": "errors", "Look": "look", "Speak": "speak",
+}  # fmt: skip
+"""Which module of ``models`` each name comes from. It is loaded when first asked for: ``check`` works without."""
+
 FIRST_S = 10.0
-"""How long a cell waits for the first picture, so that a saved notebook has one."""
+"""How long a cell waits for the first picture, so that a saved notebook has one (not for kernels to be compiled)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bss2lab.lab' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"bss2lab.lab.models.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def check() -> Report:
     """Say in plain words whether everything is here that the lab needs, and how to mend what is not.
 
+    Begins to compile the kernels in the background, if nobody has.
+
     Returns:
         A table in a notebook, lines elsewhere; ``good`` is False if something is missing.
     """
-    return Report(findings())
+    report = Report(findings())
+    if report.good:
+        warm.start()
+    return report
 
 
 def cockpit(
@@ -70,6 +96,7 @@ def cockpit(
     Returns:
         The widget; its ``model`` is a ``Cockpit``, which can be driven from code too.
     """
+    from bss2lab.lab.models.cockpit import Cockpit
     from bss2lab.lab.views.widget import LabWidget
 
     return LabWidget(Cockpit(config, data, objective=objective, key=key))
@@ -86,6 +113,7 @@ def decalibration(network: Given = None, data: Data | None = None, *, key: str =
     Returns:
         The widget; its ``model`` is a ``Decalibration``.
     """
+    from bss2lab.lab.models.decalibration import Decalibration
     from bss2lab.lab.views.widget import LabWidget
 
     return LabWidget(Decalibration(network, data, key=key))
@@ -102,6 +130,7 @@ def chip_view(network: Given = None, data: Data | None = None, *, key: str = "ch
     Returns:
         The widget; its ``model`` is a ``ChipView``.
     """
+    from bss2lab.lab.models.chip_view import ChipView
     from bss2lab.lab.views.widget import LabWidget
 
     return LabWidget(ChipView(network, data, key=key))
@@ -125,10 +154,11 @@ def look(
     Raises:
         DataError: if the network or the data cannot be had.
     """
+    from bss2lab.lab.models.look import Look
     from bss2lab.lab.views.widget import LabWidget
 
     model = Look(network, data, key=key)
-    model.wait(FIRST_S)
+    _wait_for_a_picture(model)
     return LabWidget(model)
 
 
@@ -146,6 +176,7 @@ def draw_digit(network: Trained[Any, Any] | Path | str | None = None, *, key: st
         DataError: if the network cannot be had.
         InputError: if it is not one for images.
     """
+    from bss2lab.lab.models.draw import Draw
     from bss2lab.lab.views.pad import DrawWidget
 
     return DrawWidget(Draw(network, key=key))
@@ -165,6 +196,7 @@ def speak_digit(network: Trained[Any, Any] | Path | str | None = None, *, key: s
         DataError: if the network cannot be had.
         InputError: if it is not one for words.
     """
+    from bss2lab.lab.models.speak import Speak
     from bss2lab.lab.views.upload import SpeakWidget
 
     return SpeakWidget(Speak(network, key=key))
@@ -187,6 +219,7 @@ def errors(
         DataError: if the file is no network.
         InputError: if it is an ANN, or the data are of another kind.
     """
+    from bss2lab.lab.models.errors import Errors
     from bss2lab.lab.views.listen import Listening
     from bss2lab.lab.views.widget import LabWidget
 
@@ -232,12 +265,19 @@ def anatomy(
         DataError: if the file is no network.
         InputError: if it is a network for words, or an ANN.
     """
+    from bss2lab.lab.models.anatomy import Anatomy
     from bss2lab.lab.views.widget import LabWidget
 
     model = Anatomy(network, images, key=key)
     widget = LabWidget(model)
     model.start()
     return widget
+
+
+def _wait_for_a_picture(model: ViewModel) -> None:
+    end = time.monotonic() + FIRST_S
+    while time.monotonic() < end and not model.wait(0.05) and not model.engine.waiting_for:
+        pass
 
 
 async def finished(widget: LabWidget, *, timeout_s: float = 3600.0) -> None:

@@ -1,23 +1,41 @@
-"""Is everything here that the lab needs? Says in plain words what is missing, and how to mend it."""
+"""Is everything here that the lab needs? Says in plain words what is missing, and how to mend it.
+
+Loads nothing that may itself be broken: what cannot be imported is a finding, not an error.
+"""
 
 from __future__ import annotations
 
 import html
+import importlib
 import importlib.metadata
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from packaging.requirements import Requirement
-
-from bss2lab.kernels.cache import cache_folder
-from bss2lab.storage import user_cache
+from bss2lab.lab import server
+from bss2lab.lab.server import Process
+from bss2lab.machine import core_quota, usable_cores, usable_memory_mb
 
 Verdict = Literal["good", "note", "bad"]
+
+FRONT_ENDS = ("@jupyter-widgets/jupyterlab-manager", "anywidget")
+"""What a page needs to show the widgets."""
+
+MANAGER_SINCE = 5
+"""First version of the manager that knows the widgets of ipywidgets 8."""
+
+_IN_SERVER = ("jupyterlab", "voila")
+"""What the kernel does not import."""
+
+_MODULES = {"pillow": "PIL"}
+"""Modules that are not named as their package is."""
+
+_OPTIONAL = {"soundfile": "sound files cannot be read, all else works; install the library libsndfile"}
+"""What the lab does without, and what that means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,92 +55,177 @@ class Finding:
     fix: str = ""
 
 
-def findings() -> tuple[Finding, ...]:
-    """Look at packages, widget front end, kernel, cores, caches and data, without loading any of them."""
-    looks: tuple[Callable[[], Finding], ...] = (
-        _python, _packages, _front_end, _kernel, _cores, _cache, _voice,
-    )  # fmt: skip
-    return tuple(look() for look in looks)
+def findings(ancestors: Callable[[], Iterable[Process]] = server.ancestors) -> tuple[Finding, ...]:
+    """Look at packages, widget front end, kernel, cores, caches and voice. Never fails.
 
-
-def _python() -> Finding:
-    version = ".".join(map(str, sys.version_info[:3]))
-    return Finding("Python", "good", version)
-
-
-def _packages() -> Finding:
-    """Compare what is installed with what the package and its extra ``[lab]`` ask for."""
-    wanted = [Requirement(line) for line in importlib.metadata.requires("bss2lab") or ()]
-    wanted = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": "lab"})]
-    wrong, found = [], []
-    for one in wanted:
+    Args:
+        ancestors: returns the processes above this one, the nearest first.
+    """
+    looks: dict[str, Callable[[], Iterable[Finding]]] = {
+        "Python": _python, "packages": _packages, "imports": _imports,
+        "widget front end": lambda: _front_end(ancestors), "kernel": _kernel, "cores": _cores, "cache": _cache,
+        "espeak-ng": _voice,
+    }  # fmt: skip
+    found: list[Finding] = []
+    for what, look in looks.items():
         try:
-            version = importlib.metadata.version(one.name)
-        except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{one.name} is missing")
+            found += look()
+        except Exception as error:
+            found.append(Finding(what, "note", f"cannot be looked at: {_reason(error)}"))
+    return tuple(found)
+
+
+def _python() -> Iterable[Finding]:
+    yield Finding("Python", "good", ".".join(map(str, sys.version_info[:3])))
+
+
+def _packages() -> Iterable[Finding]:
+    """Compare what is installed with what the package and its extra ``[lab]`` ask for."""
+    wrong, found = [], []
+    for name, allows in _wanted():
+        version = _version(name)
+        if version is None:
+            wrong.append(f"{name} is missing")
             continue
-        found.append(f"{one.name} {version}")
-        if not one.specifier.contains(version.split("+")[0], prereleases=True):
-            wrong.append(f"{one.name} {version} is not {one.specifier}")
+        found.append(f"{name} {version}")
+        if unfit := allows(version):
+            wrong.append(f"{name} {version} is not {unfit}")
     if wrong:
-        return Finding("packages", "bad", "; ".join(wrong), "pip install -U 'bss2lab[lab]', then restart the kernel")
-    return Finding("packages", "good", ", ".join(found))
+        fix = "pip install -U 'bss2lab[lab]', then restart the kernel"
+        yield Finding("packages", "bad", "; ".join(wrong), fix)
+    else:
+        yield Finding("packages", "good", ", ".join(found))
 
 
-def _front_end() -> Finding:
-    """Look for the widgets' part of JupyterLab, where the server of this kernel would look for it."""
-    names = ("@jupyter-widgets/jupyterlab-manager", "anywidget")
-    places = [Path(sys.prefix) / "share/jupyter/labextensions"]
-    places += [
-        Path(folder) / "labextensions" for folder in os.environ.get("JUPYTER_PATH", "").split(os.pathsep) if folder
-    ]
-    missing = [name for name in names if not any((place / name / "package.json").exists() for place in places)]
-    if missing:
-        fix = (
-            "pip install -U ipywidgets anywidget in the environment that JupyterLab itself runs in, then reload the "
-            "page; if widgets are drawn all the same, JupyterLab runs in another environment that has them"
+def _wanted() -> list[tuple[str, Callable[[str], str]]]:
+    """Return the packages that core and lab need; each with what says which range a version is outside of."""
+    lines = importlib.metadata.requires("bss2lab") or []
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # it is itself one of them: then only names are looked at
+        names = [line for line in lines if "extra" not in line or re.search(r"extra == ['\"]lab['\"]", line)]
+        return [(re.split(r"[^\w.-]", name, maxsplit=1)[0], lambda version: "") for name in names]
+
+    def allows(one: Requirement) -> Callable[[str], str]:
+        return lambda version: (
+            "" if one.specifier.contains(version.split("+")[0], prereleases=True) else str(one.specifier)
         )
-        return Finding("widget front end", "note", f"not found beside this kernel: {', '.join(missing)}", fix)
-    return Finding("widget front end", "good", "found beside this kernel")
+
+    wanted = map(Requirement, lines)
+    return [(one.name, allows(one)) for one in wanted if one.marker is None or one.marker.evaluate({"extra": "lab"})]
 
 
-def _kernel() -> Finding:
+def _imports() -> Iterable[Finding]:
+    """Import what the lab imports (it does so anyway); name what is there but broken."""
+    names = [name for name, _ in _wanted() if name not in _IN_SERVER and _version(name) is not None]
+    broken = False
+    for name in names:
+        try:
+            importlib.import_module(_MODULES.get(name, name.replace("-", "_")))
+        except (Exception, SystemExit) as error:
+            broken = True
+            text = f"{name} {_version(name)} is here but cannot be imported: {_reason(error)}"
+            if name in _OPTIONAL:
+                yield Finding(f"import of {name}", "note", text, _OPTIONAL[name])
+            else:
+                fix = f"pip install --force-reinstall {name} 'bss2lab[lab]', then restart the kernel"
+                yield Finding(f"import of {name}", "bad", text, fix)
+    if not broken:
+        yield Finding("imports", "good", f"all {len(names)} packages can be imported")
+
+
+def _front_end(ancestors: Callable[[], Iterable[Process]]) -> Iterable[Finding]:
+    """Look for the widgets' part of JupyterLab where the server that started this kernel looks for it."""
+    where, sure = server.here(), True
+    if "ipykernel" in sys.modules:
+        process = server.server_above(ancestors())
+        prefix = None if process is None else server.prefix_of(process)
+        where, sure = prefix or where, prefix is not None
+    versions = {name: server.extension(name, where) for name in FRONT_ENDS}
+    wrong = [fault for name, version in versions.items() if (fault := _unfit(name, version))]
+    found = [f"{name} {version}" for name, version in versions.items() if version is not None]
+    place = "beside this kernel" if server.same(where, server.here()) else f"JupyterLab runs elsewhere, in {where}"
+    text = "; ".join([f"{place}: {', '.join(found) or 'none'}", *wrong])
+    fix = "pip install -U ipywidgets anywidget in the environment that JupyterLab itself runs in, then reload the page"
+    if not sure:
+        text = f"cannot see which environment JupyterLab itself runs in; {text}"
+        yield Finding("widget front end", "note", text, f"{fix}; nothing to do if the widgets are drawn")
+    elif wrong:
+        yield Finding("widget front end", "bad", text, fix)
+    else:
+        yield Finding("widget front end", "good", text)
+
+
+def _unfit(name: str, version: str | None) -> str:
+    """Say why a front end does not fit the packages beside the kernel; empty if it does."""
+    if version is None:
+        return f"{name} is missing"
+    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
+    if name == "anywidget":
+        ours = _version(name)
+        wanted = [int(number) for number in re.findall(r"\d+", ours or "")[:2]]
+        return "" if ours is None or numbers == wanted else f"anywidget {version} on the page, {ours} in the kernel"
+    return "" if numbers >= [MANAGER_SINCE] else f"{name} {version} is older than {MANAGER_SINCE}"
+
+
+def _kernel() -> Iterable[Finding]:
     if "ipykernel" not in sys.modules:
         fix = "open the notebook with `make lab` or `bss2lab lab`"
-        return Finding("kernel", "note", "no Jupyter kernel: widgets show as pictures only", fix)
-    return Finding("kernel", "good", f"ipykernel {importlib.metadata.version('ipykernel')}")
+        yield Finding("kernel", "note", "no Jupyter kernel: widgets show as pictures only", fix)
+    else:
+        yield Finding("kernel", "good", f"ipykernel {_version('ipykernel')}")
 
 
-def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _cores() -> Iterable[Finding]:
+    cores, quota, memory_mb = usable_cores(), core_quota(), usable_memory_mb()
+    text = "one core: training and picture share it" if cores == 1 else f"{cores} cores"
+    if quota is not None and int(quota) <= cores:
+        text += f", as a container's quota of {quota:g} allows"
+    text += "" if memory_mb is None else f"; memory {memory_mb / 1024:.1f} GB"
     asked = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS") if name in os.environ}
     if cores == 1:
-        return Finding("cores", "note", "one core: training and picture share it", "expect half the speed of two cores")
-    if asked:
-        text = f"{cores} cores, held to fewer by {', '.join(f'{k}={v}' for k, v in asked.items())}"
-        return Finding("cores", "note", text, "unset these variables and restart the kernel to use all cores")
-    return Finding("cores", "good", f"{cores} cores")
+        yield Finding("cores", "note", text, "expect half the speed of two cores, or less")
+    elif asked:
+        text += f"; held to fewer by {', '.join(f'{k}={v}' for k, v in asked.items())}"
+        yield Finding("cores", "note", text, "unset these variables and restart the kernel to use all cores")
+    else:
+        yield Finding("cores", "good", text)
 
 
-def _cache() -> Finding:
+def _cache() -> Iterable[Finding]:
+    from bss2lab import warm
+    from bss2lab.storage import user_cache
+
     folder = user_cache()
     near = next(place for place in (folder, *folder.parents) if place.exists())
-    if not os.access(near, os.W_OK):
+    if all(map(warm.is_compiled, warm.FIRST)):
+        yield Finding("kernels", "good", "compiled")
+    elif os.access(near, os.W_OK):
+        fix = "nothing to do: they are compiled once, in the background, in about half a minute; what needs them waits"
+        yield Finding("kernels", "note", "not compiled yet", fix)
+    else:
         fix = "set BSS2LAB_CACHE to a folder of your own; until then kernels are compiled anew in every session"
-        return Finding("cache", "note", f"{folder} cannot be written to", fix)
-    compiled = any(cache_folder().glob("*.kernel"))
-    if not compiled:
-        return Finding(
-            "cache", "note", "kernels are not compiled yet", "nothing to do: the first run takes a minute longer"
-        )
-    return Finding("cache", "good", "kernels are compiled")
+        yield Finding("kernels", "note", f"not compiled, and {folder} cannot be written to", fix)
 
 
-def _voice() -> Finding:
+def _voice() -> Iterable[Finding]:
     if shutil.which("espeak-ng") is None and shutil.which("espeak") is None:
         fix = "only for speaking words anew: apt-get install espeak-ng (macOS: brew install espeak-ng)"
-        return Finding("espeak-ng", "note", "not found", fix)
-    return Finding("espeak-ng", "good", "found")
+        yield Finding("espeak-ng", "note", "not found", fix)
+    else:
+        yield Finding("espeak-ng", "good", "found")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:240]
 
 
 def as_html(found: tuple[Finding, ...]) -> str:

@@ -66,12 +66,19 @@ class Task:
 
 
 class Engine:
-    """One thread and its tasks."""
+    """One thread and its tasks.
+
+    Attributes:
+        waiting_for: what keeps all tasks waiting and for how long (a kernel that is compiled); empty: nothing.
+        listeners: called when that changes, from whatever thread.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
         self._tasks: list[Task] = []
         self._thread: threading.Thread | None = None
+        self.waiting_for = ""
+        self.listeners: list[Callable[[], None]] = []
 
     def start(self, key: str, steps: Iterator[object], *, urgent: bool = False, owner: object = None) -> Task:
         """Begin a task; the one that had its key is stopped, whoever owned it.
@@ -138,6 +145,17 @@ class Engine:
             self._thread.start()
 
     def _work(self) -> None:
+        from bss2lab.kernels.cache import watching  # (brings the compiler)
+
+        with watching(self._wait_for):
+            self._serve()
+
+    def _wait_for(self, compiling: object) -> None:
+        self.waiting_for = "" if compiling is None else str(compiling)
+        for listener in tuple(self.listeners):
+            listener()
+
+    def _serve(self) -> None:
         while (task := self._next()) is not None:
             if task._state == "stopped":
                 self._end(task, "stopped")

@@ -151,10 +151,13 @@ class ViewModel(ABC):
     def watch(self, watcher: Callable[[bool], None]) -> Callable[[], None]:
         """Call ``watcher(urgent)`` after every change, from whatever thread made it. Returns how to end that."""
         self._watchers.append(watcher)
+        waits = self.changed  # (one bound method, so that it can be removed)
+        self.engine.listeners.append(waits)
 
         def end() -> None:
             if watcher in self._watchers:
                 self._watchers.remove(watcher)
+                self.engine.listeners.remove(waits)
 
         return end
 
@@ -174,6 +177,12 @@ class ViewModel(ABC):
         """Show a sentence in the widget."""
         self.message = Message(text, kind)
         self.changed(urgent=kind == "error")
+
+    @property
+    def status(self) -> Message:
+        """The sentence to show: the message, or what its computation waits for."""
+        waiting_for = self.engine.waiting_for
+        return Message(waiting_for, "busy") if waiting_for and self.busy else self.message
 
     # --- what the browser reports -----------------------------------------------------------------------------
 

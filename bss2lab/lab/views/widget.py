@@ -166,8 +166,8 @@ class LabWidget(w.VBox):
             bound.sync()
 
     def _sync_message(self) -> None:
-        if self.model.message != self._said:
-            self._say(self.model.message)
+        if self.model.status != self._said:
+            self._say(self.model.status)
 
     def _say(self, message: Message) -> None:
         self._said = message
