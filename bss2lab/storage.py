@@ -31,7 +31,7 @@ def user_cache() -> Path:
 
 
 def shared_caches() -> list[Path]:
-    """Return folders of what was made for everybody, which are only read: ``BSS2LAB_SHARED_CACHE``, the environment's."""
+    """Return the folders of what was made for everybody: ``BSS2LAB_SHARED_CACHE``, and this Python's. Never written."""
     chosen = os.environ.get("BSS2LAB_SHARED_CACHE")
     return [*([Path(chosen)] if chosen else []), environment_cache()]
 

@@ -16,6 +16,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -113,6 +114,9 @@ GROUPS: dict[str, tuple[str, Callable[[], None]]] = {
 
 FIRST = ("training", "chip")
 
+OFF = "BSS2LAB_WARM"
+"""Environment variable; 0: nothing is compiled in the background."""
+
 
 @dataclass(frozen=True, slots=True)
 class Warming:
@@ -138,7 +142,7 @@ def start(groups: Sequence[str] = FIRST, *, folder: Path | None = None, again: b
         again: do not trust the note that says that a group is compiled.
 
     Returns:
-        The processes, none if there is nothing to do (or a single core, which has no time to spare).
+        The processes; none if there is nothing to do, or only one core to do it on.
 
     Raises:
         InputError: if there is no such group.
@@ -148,11 +152,15 @@ def start(groups: Sequence[str] = FIRST, *, folder: Path | None = None, again: b
             raise InputError(complain("group", expected=", ".join(GROUPS), got=repr(name), fix="choose one of them"))
     cache = folder or user_cache()
     wanted = [name for name in GROUPS if name in groups and (again or not is_compiled(name))]
-    lanes = min(usable_cores(), len(wanted))
-    if lanes < 2 and not again:
-        lanes = 0
+    cores = usable_cores()
+    if not again and (cores < 2 or os.environ.get(OFF) == "0"):
+        wanted = []
+    lanes = min(cores, len(wanted))
     shares = [tuple(wanted[lane::lanes]) for lane in range(lanes)]
-    return Warming(tuple((_process(cache, share), share) for share in shares))
+    warming = Warming(tuple((_process(cache, share), share) for share in shares))
+    for process, _ in warming.processes:
+        threading.Thread(target=process.wait, daemon=True).start()  # (somebody has to hear of its end)
+    return warming
 
 
 def is_compiled(group: str) -> bool:

@@ -10,6 +10,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 # Before the kernels' thread pool starts: on a busy machine, threads that wait must not spin against those at work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Nothing compiles beside the tests.
+os.environ["BSS2LAB_WARM"] = "0"
 
 from thread_count import threads
 

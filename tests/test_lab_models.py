@@ -189,7 +189,7 @@ def test_who_waits_for_a_kernel_says_so(toy):
         cache._tell(None)
         yield
 
-    assert toy.engine.start("toy", steps()).wait(10)
+    assert toy.engine.start("toy", steps(), owner=toy).wait(10)
     assert "emulate" in seen[0].text
     assert "9 s" in seen[0].text
     assert seen[0].kind == "busy"

@@ -83,6 +83,7 @@ def test_what_is_compiled_is_noted_and_not_compiled_again(tmp_path: Path, monkey
 
     monkeypatch.setattr(warm, "_process", process)
     monkeypatch.setattr(warm, "usable_cores", lambda: 2)
+    monkeypatch.delenv(warm.OFF)
     monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path))
     monkeypatch.setattr(warm, "shared_caches", lambda: [])
     assert warm.start(["training", "chip", "ear"]).wait() == ("training", "ear")

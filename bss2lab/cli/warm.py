@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
         "--shared", action="store_true",
         help="for everybody who uses this Python environment: a hub's image, a lab's server",
     )  # fmt: skip
-    p.add_argument("--folder", type=Path, metavar="DIR",
-                   help="into this folder; who sets BSS2LAB_SHARED_CACHE to it uses it, and never writes to it")  # fmt: skip
+    text = "into this folder; who sets BSS2LAB_SHARED_CACHE to it uses it, and never writes to it"
+    p.add_argument("--folder", type=Path, metavar="DIR", help=text)
     p.set_defaults(run=run)
 
 

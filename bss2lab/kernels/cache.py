@@ -2,9 +2,9 @@
 
 A file's name carries a digest of everything that its content follows from: the source of the kernel and of all it
 calls, the types it is compiled for, the processor, the versions of Python, NumPy, numba and LLVM. So nothing can be
-stale, and a folder may serve several processors. Folders that hold kernels for everybody are only read (see
-``storage.shared_caches``); what is compiled goes into the user's cache. A file that is damaged is thrown away and compiled
-again; a cache that cannot be written to costs time alone.
+stale, and a folder may serve several processors. Folders that hold kernels for everybody are only read
+(``storage.shared_caches``); what is compiled goes into the user's cache. A file that is damaged is thrown away and
+compiled again; a cache that cannot be written to costs time alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import functools
 import hashlib
 import logging
-import os
 import pickle
 import platform
 import sys
