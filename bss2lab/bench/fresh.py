@@ -31,7 +31,9 @@ print(json.dumps({"peak_mb_after_each_epoch": peaks}))
 
 
 def _run(code: str) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=os.environ)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8", env=os.environ
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -166,7 +166,7 @@ def _address(address: str) -> str:
     """Return an address, read from a scheduler file if that is what it names (Dask would wait for one forever)."""
     if not address.endswith(".json"):
         return address
-    return str(json.loads(Path(address).read_text())["address"])
+    return str(json.loads(Path(address).read_text(encoding="utf-8"))["address"])
 
 
 def _knock(address: str) -> None:
