@@ -34,7 +34,7 @@ def epochs_in(folder):
 
 def option_help(task="mnist"):
     """Return {option: help text} of ``train TASK`` as argparse shows it."""
-    command = parser()
+    command = parser("train")
     for name in ("train", task):
         command = next(a.choices for a in command._actions if name in (getattr(a, "choices", None) or ()))[name]
     formatter = command._get_formatter()

@@ -33,7 +33,7 @@ def test_import_loads_no_plotting_or_jupyter_module(module):
     assert loaded_by(f"import {module}") & HEAVY == set()
 
 
-@pytest.mark.parametrize("module", ["bss2lab", "bss2lab.runner", "bss2lab.runner.worker"])
+@pytest.mark.parametrize("module", ["bss2lab", "bss2lab.cli", "bss2lab.runner", "bss2lab.runner.worker"])
 def test_a_worker_process_starts_without_torch_and_numba(module):
     assert loaded_by(f"import {module}") & {"torch", "numba", "scipy"} == set()
 

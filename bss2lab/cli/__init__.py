@@ -1,36 +1,82 @@
-"""The command line: ``bss2lab train | classify | chip | figure | study | bench | data | lab``."""
+"""The command line. Only the module of the command that runs is imported: ``bss2lab --help`` needs no package."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from bss2lab.cli import bench, chip, classify, data, figure, lab, study, train
+from bss2lab.cli import text
+from bss2lab.cli.packages import broken_package
 from bss2lab.errors import Bss2Error
 from bss2lab.version import __version__
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "train": "train a network on the emulated chip, in software, or as an ANN",
+    "classify": "let a trained network hear a sound file",
+    "chip": "look at, measure, calibrate or detune an emulated chip",
+    "figure": "draw a panel of the paper as PNG",
+    "study": "run a study of the paper and print its table",
+    "bench": "time the package, as ratios measured interleaved in one run",
+    "data": "list, fetch, verify or make the data sets",
+    "lab": "open JupyterLab on the notebooks",
+}
+"""Every sub-command, with its line in the help. It lives in a module of its name, whose ``add`` fills its parser."""
+
+_CUT_OFF = 141
+"""What a shell reports of a tool whose reader has gone (128 + SIGPIPE): not 0, for not everything was written."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Build the argument parser; every sub-command lives in a module of its own."""
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Build the argument parser; of the sub-commands, only ``command`` has its options."""
     top = argparse.ArgumentParser(prog="bss2lab", description="An emulated BrainScaleS-2 chip that learns.")
     top.add_argument("--version", action="version", version=f"bss2lab {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (train, classify, chip, figure, study, bench, data, lab):
-        module.add(commands)
+    for name, line in COMMANDS.items():
+        p = commands.add_parser(name, help=line)
+        if name == command:
+            import_module(f"bss2lab.cli.{name}").add(p)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status: 0 done, 1 a file is not in order, 2 bad input, 130 stopped."""
-    arguments = parser().parse_args(argv)
+    """Run the command line.
+
+    Returns:
+        The exit status: 0 done, 1 a file is not in order, 2 bad input or a broken package, 130 stopped, 141 nobody
+        reads the output any more (``| head``).
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    text.prepare()
     try:
-        return arguments.run(arguments)
-    except (Bss2Error, OSError) as error:
-        own = isinstance(error, OSError) and error.filename is None and error.strerror  # (without "[Errno 28] ")
-        print(f"bss2lab: {own or error}", file=sys.stderr)
-        return 2
+        try:
+            arguments = parser(next((word for word in words if word != "--"), None)).parse_args(words)
+            return arguments.run(arguments)
+        finally:
+            text.flush()
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        cut_off = isinstance(error, BrokenPipeError) and text.readers_gone()
+        text.discard()
+        if cut_off:
+            return _CUT_OFF
+        line = broken_package(error) or _in_words(error)
+        if line is None:
+            raise
+        with contextlib.suppress(OSError):
+            print(f"bss2lab: {line}", file=sys.stderr)
+        text.discard()
+        return 2
+
+
+def _in_words(error: Exception) -> str | None:
+    """Return the text of an error that is meant for the user; None if it is a fault of the program."""
+    if not isinstance(error, (Bss2Error, OSError)):
+        return None
+    own = isinstance(error, OSError) and error.filename is None and error.strerror  # (without "[Errno 28] ")
+    return own or str(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from typing import Any
 
 from bss2lab.cli.output import add_json, check_json, table_stream, write_json
 from bss2lab.errors import InputError, complain
@@ -12,9 +11,8 @@ from bss2lab.errors import InputError, complain
 PARTS = ("training", "speech", "chip", "studies", "fresh")
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
-    p = commands.add_parser("bench", help="time the package, as ratios measured interleaved in one run")
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser."""
     p.add_argument("--peers", action="store_true", help="also time snnTorch, norse and SpikingJelly (extra [bench])")
     p.add_argument(
         "--part", choices=PARTS, action="append", dest="parts", metavar="PART",

@@ -30,9 +30,8 @@ NOTE = "emulated, not measured on a real chip"
 _MOST_DIGITS = 9
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command and its verbs."""
-    p = commands.add_parser("chip", help="look at, measure, calibrate or detune an emulated chip")
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser, and those of its verbs."""
     verbs = p.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     info = _verb(verbs, "info", _info, "what this chip is: codes, calibration, constants with their sources")
@@ -62,7 +61,8 @@ def add(commands: Any) -> None:
 
     detune = _verb(verbs, "decalibrate", _decalibrate, "give every neuron a target of its own (figure 4)")
     detune.add_argument("--sigma-d", type=float, required=True, metavar="S", help="normalised SD of the targets, 0 … 1")
-    detune.add_argument("--which", choices=(*WHICH, "both"), default="both", help="what to detune (default both)")
+    detune.add_argument("--which", choices=(*WHICH, "both"), default="both", metavar="WHAT",
+                        help=f"what to detune: {', '.join(WHICH)}, both (default both)")  # fmt: skip
     detune.add_argument("--detuning-seed", type=int, default=0, metavar="N", help="seed of the targets (default 0)")
     detune.add_argument("--measured", action="store_true", help="search by measuring anew, not from the stored curves")
 

@@ -25,14 +25,12 @@ NETWORK = Path("data/results/fig5_network.safetensors")
 SHOWN = 3
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
-    p = commands.add_parser(
-        "classify", help="let a trained network hear a sound file",
-        description="A spoken digit, English or German, goes through the model of the inner ear to the network on the "
-                    "emulated chip (WAV, FLAC or OGG, any rate, at most 5 s; several channels are averaged; silence "
-                    "at both ends is cut).",
-    )  # fmt: skip
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser."""
+    p.description = (
+        "A spoken digit, English or German, goes through the model of the inner ear to the network on the emulated "
+        "chip (WAV, FLAC or OGG, any rate, at most 5 s; several channels are averaged; silence at both ends is cut)."
+    )
     p.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a sound file, one word each")
     which = p.add_mutually_exclusive_group()
     which.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder of `bss2lab train speech --save DIR`")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -16,9 +15,8 @@ from bss2lab.errors import InputError, complain
 from bss2lab.storage import check_writable
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
-    p = commands.add_parser("data", help="list, fetch, verify or make the data sets")
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser."""
     verbs = p.add_subparsers(title="verbs", required=True, metavar="VERB")
     verbs.add_parser("list", help="what is here, and where").set_defaults(run=show)
     fetch = verbs.add_parser("fetch", help="download what is missing")
@@ -28,7 +26,8 @@ def add(commands: Any) -> None:
     check.add_argument("name", nargs="?", help="data set (default: all)")
     check.set_defaults(run=verify)
     again = verbs.add_parser(
-        "make", help="make the synthetic speech anew (needs espeak-ng; a quarter of an hour on one core)",
+        "make", usage="bss2lab data make [options] NAME",
+        help="make the synthetic speech anew (needs espeak-ng; a quarter of an hour on one core)",
         description="Speak every word with espeak-ng and turn it into spikes. The options change what is spoken; "
         "with none of them the result is what comes with the package.",
     )  # fmt: skip

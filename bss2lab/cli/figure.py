@@ -42,10 +42,10 @@ SHOWN = (0, 3, 5)
 """Digits of figure 3A."""
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
-    p = commands.add_parser("figure", help="draw a panel of the paper as PNG")
-    p.add_argument("panel", choices=(*PANELS, *STUDIED), help="panel of the paper")
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser."""
+    panels = (*PANELS, *STUDIED)
+    p.add_argument("panel", choices=panels, metavar="PANEL", help=f"panel of the paper: {', '.join(panels)}")
     p.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default out)")
     p.add_argument(
         "--run",

@@ -7,14 +7,12 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from bss2lab.errors import InputError, complain
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
-    p = commands.add_parser("lab", help="open JupyterLab on the notebooks")
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser."""
     p.add_argument("folder", nargs="?", type=Path, help="folder to open (default: nbs/ here or in the repository)")
     p.set_defaults(run=run)
 

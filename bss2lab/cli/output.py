@@ -49,9 +49,14 @@ def table_stream(arguments: argparse.Namespace) -> TextIO:
 
 
 def write_json(arguments: argparse.Namespace, record: dict[str, Any]) -> None:
-    """Write the record, if it was asked for."""
-    path = json_path(arguments)
+    """Write the record, if it was asked for: in UTF-8, whatever the terminal's encoding."""
+    if arguments.json is None:
+        return
+    path, content = json_path(arguments), to_json(record).encode("utf-8", "backslashreplace")  # (\\udcff is good JSON)
     if path is not None:
-        write_atomically(path, to_json(record).encode())
-    elif arguments.json is not None:
-        sys.stdout.write(to_json(record))
+        write_atomically(path, content)
+    elif hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+    else:
+        sys.stdout.write(content.decode("utf-8"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bss2lab.cli.output import add_json, check_json, table_stream, write_json
+from bss2lab.cli.text import listing
 from bss2lab.errors import InputError, complain
 from bss2lab.runner import Bar, Runner, default_folder, scheduler
 from bss2lab.storage import check_writable
@@ -26,14 +27,11 @@ _OTHERS = {
 _WITH_NETWORK = tuple(name for name, one in STUDIES.items() if one.network is not None)
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser."""
     titles = {name: one.title for name, one in STUDIES.items()} | _OTHERS
-    listing = "\n".join(f"  {name:<10}{titles[name]}" for name in sorted(titles))
-    p = commands.add_parser(
-        "study", help="run a study of the paper and print its table", epilog=f"studies:\n{listing}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p.epilog = "studies:\n" + listing({name: titles[name] for name in sorted(titles)})
+    p.formatter_class = argparse.RawDescriptionHelpFormatter
     p.add_argument("name", choices=sorted(titles), metavar="NAME", help="one of those below")
     p.add_argument("--full", action="store_true", help="at full scale (the paper's), instead of a quick look")
     p.add_argument("--seeds", type=int, metavar="N", help="seeds 0 … N − 1 (default: the study's own)")

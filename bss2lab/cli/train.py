@@ -21,12 +21,9 @@ from bss2lab.settings import TASKS, TITLES, AnyConfig, SpeechConfig
 from bss2lab.train import Progress, Run
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
-    p = commands.add_parser(
-        "train", help="train a network on the emulated chip, in software, or as an ANN",
-        description="Train a network of Cramer et al. 2022: 256–246–10 on images, 70–186 (recurrent)–20 on speech.",
-    )  # fmt: skip
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser."""
+    p.description = "Train a network of Cramer et al. 2022: 256–246–10 on images, 70–186 (recurrent)–20 on speech."
     tasks = p.add_subparsers(title="data sets", required=True, metavar="TASK", dest="task")
     for task, config in TASKS.items():
         _add_task(tasks, task, config)
@@ -34,11 +31,13 @@ def add(commands: Any) -> None:
 
 def _add_task(tasks: Any, task: str, config: type[AnyConfig]) -> None:
     p = tasks.add_parser(
-        task, help=TITLES[task],
+        task, help=TITLES[task], usage=f"bss2lab train {task} [options]",
         description=f"Train on {TITLES[task]}. Ctrl-C stops after the batch and keeps the checkpoint; --resume goes "
                     "on with it.",
     )  # fmt: skip
-    p.add_argument("--preset", choices=tuple(_presets(config)), default="default", help="settings to start from")
+    presets = tuple(_presets(config))
+    p.add_argument("--preset", choices=presets, default="default", metavar="NAME",
+                   help=f"settings to start from: {', '.join(presets)}")  # fmt: skip
     p.add_argument("--save", type=Path, metavar="DIR", help="keep a checkpoint in this folder")
     p.add_argument("--resume", action="store_true", help="go on with the checkpoint in --save DIR")
     add_json(p)
