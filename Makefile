@@ -34,6 +34,7 @@ test: lint ## lint, then the whole test suite
 lint: $(VENV)/.installed-dev ## ruff, pyright and the import contracts
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff check --preview --select PLW1514 .  # text files name their encoding
 	$(BIN)/python -m pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 
