@@ -10,9 +10,9 @@ Everything that the chip returns is emulated.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bss2lab.errors import load_module
 from bss2lab.version import __version__
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'bss2lab' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"bss2lab.{_HOME[name]}"), name)
+    value = globals()[name] = getattr(load_module(f"bss2lab.{_HOME[name]}"), name)
     return value
 
 

@@ -1,5 +1,8 @@
 """One kind of error for everything a user can put right: what was expected, what came, how to mend it."""
 
+from importlib import import_module
+from types import ModuleType
+
 
 class Bss2Error(Exception):
     """Base of the errors whose text is written for the user; the command line prints it without a traceback."""
@@ -34,3 +37,16 @@ def complain(what: str, *, expected: object, got: object, fix: str) -> str:
         One line: ``what: expected …, got …; fix``.
     """
     return f"{what}: expected {expected}, got {got}; {fix}"
+
+
+def load_module(name: str) -> ModuleType:
+    """Import a module for a package's ``__getattr__``.
+
+    Raises:
+        ImportError: also where a broken package raises AttributeError, which ``from … import`` would take for a
+            missing name and forget.
+    """
+    try:
+        return import_module(name)
+    except AttributeError as error:
+        raise ImportError(f"{name} cannot be imported: {error}", name=name) from error

@@ -23,6 +23,7 @@ COMMANDS = {
     "study": "run a study of the paper and print its table",
     "bench": "time the package, as ratios measured interleaved in one run",
     "data": "list, fetch, verify or make the data sets",
+    "warm": "compile the kernels ahead of their first use",
     "lab": "open JupyterLab on the notebooks",
 }
 """Every sub-command, with its line in the help. It lives in a module of its name, whose ``add`` fills its parser."""

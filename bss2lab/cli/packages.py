@@ -18,7 +18,8 @@ def broken_package(error: Exception) -> str | None:
     """
     name = _asked_for(error)
     if name is None:
-        return None
+        cause = error.__cause__ if isinstance(error, ImportError) else None  # (of a module loaded when asked for)
+        return broken_package(cause) if isinstance(cause, Exception) else None
     package, version = _installed(name)
     got = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST].rstrip(".: ")
     fix = f"pip install -U {package}"

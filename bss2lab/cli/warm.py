@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -13,14 +12,13 @@ from bss2lab import warm
 from bss2lab.storage import check_writable, environment_cache, user_cache
 
 
-def add(commands: Any) -> None:
-    """Add the sub-command."""
-    p = commands.add_parser(
-        "warm", help="compile the kernels ahead of their first use",
-        description="The first use of a kernel compiles it, once per computer. This does it beforehand, in as many "
-                    "processes as there are cores. What is compiled depends on the processor: for an image, compile "
-                    "on the kind of processor that it will run on (elsewhere kernels are compiled again).",
-    )  # fmt: skip
+def add(p: argparse.ArgumentParser) -> None:
+    """Fill the sub-command's parser."""
+    p.description = (
+        "The first use of a kernel compiles it, once per computer. This does it beforehand, in as many processes as "
+        "there are cores. What is compiled depends on the processor: for an image, compile on the kind of processor "
+        "that it will run on (elsewhere kernels are compiled again)."
+    )
     names = ", ".join(f"{name} ({what})" for name, (what, _) in warm.GROUPS.items())
     p.add_argument("groups", nargs="*", metavar="GROUP", help=f"what to compile (default: all): {names}")
     p.add_argument(

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bss2lab import warm
-from bss2lab.errors import Bss2Error
+from bss2lab.errors import Bss2Error, load_module
 from bss2lab.lab.checks import Report, findings
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ FIRST_S = 10.0
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'bss2lab.lab' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"bss2lab.lab.models.{_HOME[name]}"), name)
+    value = globals()[name] = getattr(load_module(f"bss2lab.lab.models.{_HOME[name]}"), name)
     return value
 
 
