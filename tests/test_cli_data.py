@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bss2lab import bundle
 from bss2lab.cli import main
 from bss2lab.datasets import files
 from bss2lab.datasets.catalogue import CATALOGUE, entry
@@ -19,7 +20,7 @@ NAMES = [file.name for file in entry("mnist").files]
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """A computer on which nothing lies anywhere yet, and no mirror answers."""
-    monkeypatch.setattr(files, "_ROOT", tmp_path / "no repository")
+    monkeypatch.setattr(bundle, "path", lambda name: tmp_path / "no package" / name)
     monkeypatch.setattr(files, "_download", lambda *_: pytest.fail("asked the network"))
     monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("BSS2LAB_DATA", str(tmp_path / "data"))

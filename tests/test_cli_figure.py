@@ -212,6 +212,17 @@ def test_a_panel_of_a_study_is_drawn_from_its_result(panel, studied, tmp_path, m
     assert_is_picture(path)
 
 
+def test_without_a_result_of_ones_own_that_of_the_package_is_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figure", "3e", "--out", "out"]) == 0
+    assert_is_picture(tmp_path / "out" / "fig3e.png")
+    mine = tmp_path / "data" / "results" / "fig3e.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("{}")
+    assert main(["figure", "3e", "--out", "out"]) == 2  # one's own comes first, and the error says which one it is
+    assert str(mine) in capsys.readouterr().err
+
+
 def test_a_result_is_taken_from_where_it_is_named(studied, tmp_path):
     file = studied / "data" / "results" / "fig3e.json"
     assert main(["figure", "3e", "--result", str(file), "--out", str(tmp_path)]) == 0
@@ -220,7 +231,7 @@ def test_a_result_is_taken_from_where_it_is_named(studied, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["3e"], "fig3e.json: expected a result of study fig3e"),
+        (["3e", "--result", "x.json"], "x.json: expected a result of study fig3e"),
         (["3e", "--run", "somewhere"], "--run: expected with panel 3a or 3b, got 3e"),
         (["3a", "--result", "x.json"], "--result: expected with panel 3c or"),
     ],

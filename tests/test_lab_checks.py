@@ -11,7 +11,7 @@ import types
 
 import pytest
 
-from bss2lab import lab, warm
+from bss2lab import bundle, lab, warm
 from bss2lab.lab import checks
 from bss2lab.lab.server import Process
 
@@ -264,6 +264,20 @@ def test_uncompiled_kernels_and_a_missing_voice_are_notes_not_errors(monkeypatch
     for group in warm.FIRST:
         warm._note(tmp_path, group).touch()
     assert finding("kernels").verdict == "good"
+
+
+def test_data_that_did_not_come_with_the_package_are_named(monkeypatch, tmp_path):
+    assert finding("data").verdict == "good"
+    monkeypatch.setattr(bundle, "path", lambda name: tmp_path / name)
+    monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path))
+    monkeypatch.delenv("BSS2LAB_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    one = finding("data")
+    assert one.verdict == "bad"
+    assert all(name in one.text for name in ("data/mnist", "data/speech", "data/results", "nbs"))
+    assert one.fix
+    monkeypatch.setenv("BSS2LAB_DATA", str(tmp_path / "nowhere"))
+    assert "BSS2LAB_DATA" in finding("data").text
 
 
 def test_a_table_says_everything_as_text(monkeypatch):

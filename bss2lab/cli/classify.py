@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bss2lab import checkpoint
+from bss2lab import bundle, checkpoint
 from bss2lab.chip import Chip
 from bss2lab.cli.output import add_json, check_json, table_stream, write_json
 from bss2lab.datasets import catalogue
@@ -21,7 +21,7 @@ from bss2lab.studies.networks import load_network
 from bss2lab.train import chip_of, saved_learner
 from bss2lab.types import RecurrentWeights
 
-NETWORK = Path("data/results/fig5_network.safetensors")
+NETWORK = "data/results/fig5_network.safetensors"
 SHOWN = 3
 
 
@@ -35,7 +35,8 @@ def add(p: argparse.ArgumentParser) -> None:
     which = p.add_mutually_exclusive_group()
     which.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder of `bss2lab train speech --save DIR`")
     which.add_argument("--network", type=Path, metavar="FILE",
-                       help=f"a network that a study wrote (default: {NETWORK})")  # fmt: skip
+                       help=f"a network that a study wrote (default: {NETWORK} here, or the one that comes "
+                            "with the package)")  # fmt: skip
     p.add_argument("--software", action="store_true", help="in the software model, whatever it was trained on")
     p.add_argument("--keep-silence", action="store_true", help="do not cut silence from both ends")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise of ear and chip (default 0)")
@@ -82,7 +83,7 @@ def _network(arguments: argparse.Namespace) -> tuple[SpeechConfig, RecurrentWeig
         source = arguments.checkpoint
         weights: Any = saved_learner(loaded).weights()
     else:
-        source = arguments.network or NETWORK
+        source = arguments.network or bundle.find(NETWORK)
         network = load_network(source)
         config, weights = network.config, network.weights
         chip = chip_of(config) if config.on_chip else None

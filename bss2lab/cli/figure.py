@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bss2lab import checkpoint
+from bss2lab import bundle, checkpoint
 from bss2lab.chip import Chip
 from bss2lab.datasets import vision
 from bss2lab.errors import InputError, complain
@@ -36,7 +36,7 @@ STUDIED = {
 }
 """Panels drawn from a study's result: the study, and what draws it."""
 
-RESULTS = Path("data/results")
+RESULTS = "data/results"
 QUICK = TrainConfig(epochs=3)
 SHOWN = (0, 3, 5)
 """Digits of figure 3A."""
@@ -58,7 +58,7 @@ def add(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--result", type=Path, metavar="FILE",
         help=f"panels other than {' and '.join(PANELS)}: what `bss2lab study --json` wrote "
-        f"(default: {RESULTS}/STUDY.json)",
+        f"(default: {RESULTS}/STUDY.json here, or the one that comes with the package)",
     )  # fmt: skip
     p.set_defaults(run=run)
 
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(path)
     if studied:
         name, draw = STUDIED[arguments.panel]
-        result = results.load(arguments.result or RESULTS / f"{name}.json", name, STUDIES[name].result)
+        result = results.load(arguments.result or bundle.find(f"{RESULTS}/{name}.json"), name, STUDIES[name].result)
         return _write(path, getattr(plots, draw)(result))
     runs = [_load(folder) for folder in arguments.runs or []] or [_quick_run()]
     config, epochs = runs[0].config, [r.epochs for r in runs]

@@ -2,7 +2,7 @@
 
 Every file is pinned twice: its *content* as it is read, and the *download*, since the container around the
 same content differs between mirrors and distributions. Nothing but the pinned download is accepted from a
-mirror. What comes with the repository and can be made anew has no mirror; its content is pinned all the same.
+mirror. What comes with the package and can be made anew has no mirror; its content is pinned all the same.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class UnpackedFile:
 
 @dataclass(frozen=True, slots=True)
 class PackedFile:
-    """One file of spikes (``spikepack``) that comes with the repository, and is on no mirror.
+    """One file of spikes (``spikepack``) that comes with the package, and is on no mirror.
 
     Attributes:
         name: file name, ``….spk``.

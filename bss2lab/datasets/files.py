@@ -3,7 +3,8 @@
 Places, in the order in which they are searched (each holds a folder per data set, ``mnist/``, ``shd/`` …):
 
 1. the folder named by the environment variable ``BSS2LAB_DATA``;
-2. ``data/`` below the current folder, then the repository's own ``data/``;
+2. ``data/`` below the current folder, then what comes with the package (``bundle``): the checkout's ``data/``, or a
+   copy inside an installed wheel;
 3. the user's cache, ``BSS2LAB_CACHE`` if set;
 4. the folder of the Linux distribution's package, where there is one.
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from bss2lab import bundle
 from bss2lab.datasets import packing
 from bss2lab.datasets.catalogue import (
     CATALOGUE,
@@ -36,12 +38,8 @@ from bss2lab.datasets.catalogue import (
 from bss2lab.errors import DataError, InputError, complain
 from bss2lab.storage import user_cache, write_atomically
 
-HOW_TO_MAKE = "it comes with the repository: `git checkout data/speech`, or `bss2lab data make speech`"
-"""What to do when a file of the synthetic speech is missing or damaged."""
-
 Where = Literal["data", "cache", "system", "—"]
 
-_ROOT = Path(__file__).resolve().parents[2]
 _PARTIAL = ".partial-"
 _PARTIAL_LIFETIME_S = 3600.0
 _TIMEOUT_S = 30.0
@@ -75,6 +73,11 @@ def cache_folder() -> Path:
     return user_cache()
 
 
+def how_to_make() -> str:
+    """Say what to do when a file of the synthetic speech is missing or damaged."""
+    return f"{bundle.restore('data/speech')}, or `bss2lab data make speech`"
+
+
 def search_path(name: str) -> list[tuple[Where, Path]]:
     """Return the folders that are searched for a data set, in order, with the kind of each.
 
@@ -90,8 +93,7 @@ def search_path(name: str) -> list[tuple[Where, Path]]:
             raise InputError(complain("BSS2LAB_DATA", expected="a folder", got=repr(chosen), fix=fix))
         places.append(("data", Path(chosen) / name))
     places.append(("data", Path.cwd() / "data" / name))
-    if (_ROOT / "pyproject.toml").is_file():  # a checkout, not an installed wheel
-        places.append(("data", _ROOT / "data" / name))
+    places.append(("data", bundle.path(f"data/{name}")))
     places.append(("cache", cache_folder() / name))
     if dataset.system is not None:
         places.append(("system", dataset.system))
@@ -209,7 +211,7 @@ def _wanted(name: str, file: str, *kinds: type[_File]) -> tuple[Dataset, _File]:
 def _status(dataset: Dataset, file: AnyFile) -> FileStatus:
     where, path = _find(dataset, file)
     if path is None:
-        detail = HOW_TO_MAKE
+        detail = how_to_make()
         if not isinstance(file, PackedFile):
             detail = f"`bss2lab data fetch {dataset.name}` downloads it ({file.size_text})"
         return FileStatus(dataset.name, file.name, None, "missing", "—", detail)
@@ -255,7 +257,7 @@ def _check_packed(file: PackedFile, path: Path) -> str:
     found = spikepack.content_sha256(path)
     if found != file.content_sha256:
         want, got = f"content with SHA-256 {file.content_sha256}", f"SHA-256 {found}: another set of recordings"
-        fix = f"{HOW_TO_MAKE}; or pass its path"
+        fix = f"{how_to_make()}; or pass its path"
         raise DataError(complain(str(path), expected=want, got=got, fix=fix))
     return f"SHA-256 of the content is right ({path.stat().st_size:,} bytes)"
 
@@ -294,7 +296,7 @@ def _download(dataset: Dataset, file: AnyFile, progress: bool) -> Path:
     """Download one file into the cache. It appears there whole and checked, or not at all."""
     if isinstance(file, PackedFile):
         want, got = "the file in one of the places that are searched", "nothing, and no mirror has it"
-        raise DataError(complain(f"{dataset.name}/{file.name}", expected=want, got=got, fix=HOW_TO_MAKE))
+        raise DataError(complain(f"{dataset.name}/{file.name}", expected=want, got=got, fix=how_to_make()))
     import requests  # slow to import, and only a download needs it
 
     folder = cache_folder() / dataset.name

@@ -103,7 +103,7 @@ def load(
     """Load one split of a data set of spoken words, all channels; download it if it is nowhere on this computer.
 
     Args:
-        name: ``"speech"`` (synthetic speech, which comes with the repository) or ``"shd"``.
+        name: ``"speech"`` (synthetic speech, which comes with the package) or ``"shd"``.
         split: ``"train"`` (ten speakers; 2,000 recordings, 8,156 of SHD) or ``"test"`` (these and two more;
             500, 2,264 of SHD).
         path: read this file instead, whatever its checksum: anything in SHD's published layout, or a ``….spk``.

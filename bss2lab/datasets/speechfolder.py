@@ -126,12 +126,12 @@ def sound_of(data: SpeechSet, i: int, *, folder: Path | str | None = None) -> So
 def _folder() -> Path:
     found = files.locate("speech")["test.spk"]
     if found is None:
-        raise DataError(complain("speech/test.spk", expected="the file", got="nothing", fix=files.HOW_TO_MAKE))
+        raise DataError(complain("speech/test.spk", expected="the file", got="nothing", fix=files.how_to_make()))
     return found.parent
 
 
 def _index(path: Path) -> tuple[SyntheticSpeechConfig, dict[str, dict[str, list[int]]]]:
-    fix = files.HOW_TO_MAKE
+    fix = files.how_to_make()
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         return SyntheticSpeechConfig(**index["config"]), dict(index["sounds"])
@@ -150,10 +150,10 @@ def _clip(path: Path, first: int, length: int, name: str) -> Sound:
             file.seek(first)
             samples, rate = file.read(length, dtype="float64"), int(file.samplerate)
     except (OSError, RuntimeError) as error:
-        raise DataError(complain(str(path), expected="a sound", got=str(error), fix=files.HOW_TO_MAKE)) from error
+        raise DataError(complain(str(path), expected="a sound", got=str(error), fix=files.how_to_make())) from error
     if samples.shape != (length,):
         got = f"{len(samples):,}"
-        raise DataError(complain(str(path), expected=f"{length:,} samples", got=got, fix=files.HOW_TO_MAKE))
+        raise DataError(complain(str(path), expected=f"{length:,} samples", got=got, fix=files.how_to_make()))
     return Sound(samples, rate, name)
 
 

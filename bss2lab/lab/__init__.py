@@ -105,7 +105,7 @@ def decalibration(network: Given = None, data: Data | None = None, *, key: str =
     """Show the decalibration bench: a chip is detuned, and networks that came onto it in three ways are tested.
 
     Args:
-        network: a network trained in the loop on a calibrated chip, or a file of one; the repository's if not given.
+        network: a network trained in the loop on a calibrated chip, or a file of one; the package's if not given.
         data: images to train and to test on; MNIST if not given.
         key: its name; a second bench of the same name stops the first.
 
@@ -122,7 +122,7 @@ def chip_view(network: Given = None, data: Data | None = None, *, key: str = "ch
     """Show a network on the chip: its weights where they lie, spikes, and any neuron to inspect or to silence.
 
     Args:
-        network: a trained network, or a file of one; the repository's if not given.
+        network: a trained network, or a file of one; the package's if not given.
         data: where test samples come from; the network's data set if not given.
         key: its name; a second view of the same name stops the first.
 
@@ -207,7 +207,7 @@ def errors(
     """Show what a trained network takes for what, whose words it mishears, and what it did with single samples.
 
     Args:
-        network: a trained network, or the file of one; the one for words that comes with the repository if not given.
+        network: a trained network, or the file of one; the one for words that comes with the package if not given.
         data: images or words; loaded when needed if not given.
         key: its name; a second one of the same name stops the first.
 
@@ -253,7 +253,7 @@ def anatomy(
     """Show what injecting the chip's recording does to one neuron and to the gradient, as the chip is detuned.
 
     Args:
-        network: a network trained on images, or its file; the one that comes with the repository if not given.
+        network: a network trained on images, or its file; the one that comes with the package if not given.
         images: test images; loaded when needed if not given.
         key: its name; a second one of the same name stops the first.
 

@@ -56,7 +56,7 @@ class Finding:
 
 
 def findings(ancestors: Callable[[], Iterable[Process]] = server.ancestors) -> tuple[Finding, ...]:
-    """Look at packages, widget front end, kernel, cores, caches and voice. Never fails.
+    """Look at packages, widget front end, kernel, cores, caches, data and voice. Never fails.
 
     Args:
         ancestors: returns the processes above this one, the nearest first.
@@ -64,7 +64,7 @@ def findings(ancestors: Callable[[], Iterable[Process]] = server.ancestors) -> t
     looks: dict[str, Callable[[], Iterable[Finding]]] = {
         "Python": _python, "packages": _packages, "imports": _imports,
         "widget front end": lambda: _front_end(ancestors), "kernel": _kernel, "cores": _cores, "cache": _cache,
-        "espeak-ng": _voice,
+        "data": _data, "espeak-ng": _voice,
     }  # fmt: skip
     found: list[Finding] = []
     for what, look in looks.items():
@@ -206,6 +206,21 @@ def _cache() -> Iterable[Finding]:
     else:
         fix = "set BSS2LAB_CACHE to a folder of your own; until then kernels are compiled anew in every session"
         yield Finding("kernels", "note", f"not compiled, and {folder} cannot be written to", fix)
+
+
+def _data() -> Iterable[Finding]:
+    """Look for what comes with the package: data sets, networks, saved results, notebooks."""
+    from bss2lab import bundle
+    from bss2lab.datasets import files
+    from bss2lab.lab.models.shipped import ANATOMY, IMAGES, SPEECH
+
+    missing = [f"data/{name}" for name in ("mnist", "speech") if None in files.locate(name).values()]
+    for name in (*(f"data/results/{one}" for one in (IMAGES, SPEECH, ANATOMY)), "nbs"):
+        missing += [name] if not bundle.path(name).exists() else []
+    if missing:
+        yield Finding("data", "bad", f"missing: {', '.join(missing)}", bundle.restore(missing[0]))
+    else:
+        yield Finding("data", "good", f"data sets, networks and saved results in {bundle.path('data')}")
 
 
 def _voice() -> Iterable[Finding]:

@@ -96,7 +96,7 @@ class Anatomy(ViewModel):
     detunings that were visited stay, as long as chip, batch and kind of detuning are the same.
 
     Args:
-        network: a network trained on images, or its file; the one that comes with the repository if not given.
+        network: a network trained on images, or its file; the one that comes with the package if not given.
         images: test images; loaded when first needed if not given.
         key: name in the engine.
         engine: where it computes.

@@ -70,7 +70,7 @@ class ChipView(ViewModel):
     Neurons are the chip's 256 logical ones: hidden neurons 0 … n_hidden − 1, output neurons the last.
 
     Args:
-        network: a trained network or a file of one; the one of the repository if not given.
+        network: a trained network or a file of one; the package's if not given.
         data: where test samples come from; the network's data set if not given.
         quantities: what “measure the chip” measures, names of ``inspector.QUANTITIES``.
         key: name in the engine.

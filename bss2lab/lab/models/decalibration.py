@@ -53,7 +53,7 @@ class Decalibration(ViewModel):
     network on the calibrated chip: another calibration of the detuned chip would find it again, up to noise.
 
     Args:
-        network: a network trained in the loop on a calibrated chip; the one of the repository if not given.
+        network: a network trained in the loop on a calibrated chip; the package's if not given.
         data: images to train and to test on; the configuration's data set if not given.
         config: settings of the two trainings; epochs and training images are set here.
         store: folder of records, in which trainings are looked up and kept; the user's cache if not given.
@@ -330,7 +330,7 @@ class Decalibration(ViewModel):
 
 
 def _home(network: Given, config: RobustnessConfig) -> ImageNetwork | None:
-    """Return the network trained in the loop; None if none was named and the repository's is not there."""
+    """Return the network trained in the loop; None if none was named and the package's is not there."""
     try:
         found = network_of(network)
     except Bss2Error:

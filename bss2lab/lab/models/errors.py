@@ -69,7 +69,7 @@ class Errors(ViewModel):
     sets which samples are listed, and ``pick`` which of these is shown.
 
     Args:
-        network: a trained network, or the file of one; the one for words that comes with the repository if not given.
+        network: a trained network, or the file of one; the one for words that comes with the package if not given.
         data: images or words; loaded when first needed if not given.
         key: name in the engine.
         engine: where it computes.

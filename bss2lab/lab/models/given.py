@@ -22,7 +22,7 @@ def network_of(given: Given, name: str = IMAGES) -> Trained[Any, Any]:
     """Return a trained network of spiking neurons.
 
     Args:
-        given: the network, or a file of one; None: one that comes with the repository.
+        given: the network, or a file of one; None: one that comes with the package.
         name: file name of the one that is taken for None, below ``data/results``.
 
     Raises:

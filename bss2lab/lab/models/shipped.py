@@ -1,10 +1,10 @@
-"""Results at full scale that come with the repository."""
+"""Results at full scale that come with the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bss2lab.errors import DataError, complain
+from bss2lab import bundle
 
 IMAGES = "fig3b_network.safetensors"
 """A network trained on MNIST on the emulated chip (figure 3B)."""
@@ -15,18 +15,11 @@ SPEECH = "fig5_network.safetensors"
 ANATOMY = "injection_anatomy.json"
 """What injection does to the gradient."""
 
-_FOLDER = Path("data") / "results"
-
 
 def shipped(name: str) -> Path:
-    """Return where a file of ``data/results/`` is: in the repository, or below the current folder or one above it.
+    """Return where a file of ``data/results/`` is: the user's own below the current folder, or the package's.
 
     Raises:
         DataError: if it is nowhere.
     """
-    places = [Path(__file__).resolve().parents[3], Path.cwd(), *Path.cwd().parents]
-    found = next((path for place in places if (path := place / _FOLDER / name).is_file()), None)
-    if found is None:
-        fix = "run within a checkout of the repository, or pass your own"
-        raise DataError(complain(str(_FOLDER / name), expected="the file", got="nothing", fix=fix))
-    return found
+    return bundle.find(f"data/results/{name}")
