@@ -16,6 +16,7 @@ from bss2lab.version import __version__
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "demo": "train on MNIST in the loop, print results, draw figure 3A and 3B",
     "train": "train a network on the emulated chip, in software, or as an ANN",
     "classify": "let a trained network hear a sound file",
     "chip": "look at, measure, calibrate or detune an emulated chip",
