@@ -16,7 +16,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 NOTEBOOKS := $(sort $(wildcard nbs/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lab voila bench figures clean
+.PHONY: help demo test lint lab voila bench figures wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -24,9 +24,7 @@ help: ## list the targets
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) OUT=$(OUT) PIP_FLAGS= PYTEST_FLAGS= PYTEST_WORKERS=$(PYTEST_WORKERS) LAB_FLAGS="
 
 demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), print results, draw figure 3A/B
-	$(BIN)/bss2lab train mnist --mode itl --save $(RUN) --resume
-	$(BIN)/bss2lab figure 3a --run $(RUN) --out $(OUT)
-	$(BIN)/bss2lab figure 3b --run $(RUN) --out $(OUT)
+	$(BIN)/bss2lab demo --run $(RUN) --out $(OUT)
 
 test: lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_FLAGS)
@@ -51,6 +49,9 @@ figures: $(VENV)/.installed-lab ## run every notebook at full scale, in place (h
 	@test -n "$(NOTEBOOKS)" || { echo "make: there is no notebook in nbs/" >&2; exit 1; }
 	BSS2LAB_FULL=1 BSS2LAB_STATIC=1 $(BIN)/python -m nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.store_widget_state=False $(NOTEBOOKS)
+
+wheel: $(VENV)/.installed-dev ## one file in dist/ with everything, data and notebooks too: pip installs it anywhere
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist .
 
 clean: ## remove .venv and caches; runs/ and out/ stay
 	test ! -e $(VENV)/pyvenv.cfg || rm -rf $(VENV)
