@@ -46,12 +46,12 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="module")
 def away(wheel, tmp_path_factory):
     """Install the wheel in a folder of its own; return a function that runs Python with it, in another folder."""
-    home, cache = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("cache")
+    home = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", str(home), str(wheel)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     environment = {k: v for k, v in os.environ.items() if k not in ("BSS2LAB_DATA", "PYTHONPATH")}
-    environment |= {"PYTHONPATH": str(home), "BSS2LAB_CACHE": str(cache), "PYTHONIOENCODING": "utf-8"}
+    environment |= {"PYTHONPATH": str(home), "PYTHONIOENCODING": "utf-8"}
 
     def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -164,7 +164,6 @@ print(data.text)
 
 @pytest.mark.slow
 def test_the_chip_trains_in_the_demo_and_in_the_cockpit(away, tmp_path):
-    """Both in one: the kernels are compiled once for this copy of the package."""
     small = ("--epochs", "1", "--limit", "200", "--n-hidden", "20", "--threads", "1")
     done = command(away, "demo", *small, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
