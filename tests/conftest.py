@@ -1,6 +1,8 @@
-"""Settings that hold for every test."""
+"""Settings that hold for every test, what is skipped and how that is told."""
 
 import os
+import sys
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,6 +15,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Nothing compiles beside the tests.
 os.environ["BSS2LAB_WARM"] = "0"
 
+if os.environ.get("BSS2LAB_TEST_BARE") == "1":
+    sys.path.insert(0, str(Path(__file__).parent / "bare"))
+    import hide
+
+    hide.hide()
+
+import optional
+import standin
 from thread_count import threads
 
 # A kernel that numba compiles in the first example is not slow; CI draws the same examples every time.
@@ -25,3 +35,57 @@ def one_thread():
     """Small problems: threads that wait for each other on a busy computer would take most of the time."""
     with threads(1):
         yield
+
+
+@pytest.fixture(scope="module")
+def fashion_standin(tmp_path_factory):
+    """A small set of drawn clothing is Fashion-MNIST here."""
+    with standin.installed(tmp_path_factory.mktemp("standin")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A folder of this run's that all its processes see."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+
+@pytest.fixture(scope="session")
+def studies_store(shared):
+    """Where miniature studies find each other's trainings; each is computed once, whoever asks first."""
+    return shared / "studies"
+
+
+# --- skips -------------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("bss2lab")
+    group.addoption("--skipped-to", metavar="FILE", help="write the names of the tests that were skipped")
+    group.addoption("--only-from", metavar="FILE", help="run the tests with the names in a file, and no others")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            optional.require(name)
+
+
+def pytest_collection_modifyitems(config, items):
+    file = config.getoption("--only-from")
+    if file:
+        names = set(Path(file).read_text(encoding="utf-8").splitlines())
+        wanted = [item for item in items if item.nodeid in names or item.nodeid.split("::")[0] in names]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(wanted)])
+        items[:] = wanted
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.line(optional.summary(report.longrepr[2] for report in skipped))
+    file = config.getoption("--skipped-to")
+    if file and not hasattr(config, "workerinput"):
+        Path(file).write_text("".join(f"{report.nodeid}\n" for report in skipped), encoding="utf-8")

@@ -24,8 +24,8 @@ def test_the_vowel_is_a_vowel():
     assert np.argmax(power) * 2 == pytest.approx(120, abs=2)  # the fundamental
 
 
+@pytest.mark.needs("lauscher")
 def test_the_oracle_is_extrapolated_to_all_channels():
-    pytest.importorskip("lauscher", reason="pip install lauscher to time the authors' code")
     few, many = (cochlea.oracle_seconds(CochleaConfig(n_channels=n), n_channels=1, seconds=0.02) for n in (10, 100))
     assert many > 3 * few > 0
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numba
 import numpy as np
 import pytest
 from thread_count import threads
@@ -115,7 +114,7 @@ def test_another_chip_gives_another_recording():
     assert (one.hidden_lsb != other.hidden_lsb).mean() > 0.5
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two cores")
+@pytest.mark.needs("two cores")
 def test_the_number_of_threads_does_not_show_in_a_single_bit():
     chip, w, spikes = Chip(0), network(), images(37)
     results = []

@@ -3,7 +3,6 @@
 import ast
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 from thread_count import threads
@@ -305,7 +304,7 @@ def test_a_single_neuron_that_is_made_to_leak_is_found():
 # --- threads ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two cores")
+@pytest.mark.needs("two cores")
 def test_recordings_do_not_depend_on_the_number_of_threads():
     chip = Chip(2, "uncalibrated")
     results = []

@@ -2,7 +2,6 @@
 
 import functools
 
-import numba
 import numpy as np
 import pytest
 from thread_count import threads
@@ -169,7 +168,7 @@ def test_the_seed_is_the_noise_of_the_measurement(quantity):
     assert 0.5 < z.std() < 2.2
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two cores")
+@pytest.mark.needs("two cores")
 @pytest.mark.parametrize("quantity", ["leak", "threshold", "tau_syn_exc"])
 def test_the_number_of_threads_does_not_show(quantity):
     with threads(2):

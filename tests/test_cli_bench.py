@@ -147,10 +147,8 @@ def test_the_compiled_and_the_eager_step_do_the_same_to_the_same_network(work, m
 
 @pytest.mark.filterwarnings("ignore")  # of the peers themselves
 @pytest.mark.slow
+@pytest.mark.needs("the bench's peers")
 def test_each_peer_decides_as_ours_does_and_trains(work, monkeypatch):
-    missing = [name for name in peers.NAMES if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"extra [bench] is not installed: no {', '.join(missing)}")
     networks = []
     step = peers._step
     monkeypatch.setattr(peers, "_step", lambda work, network: (networks.append(network), step(work, network))[1])

@@ -11,7 +11,7 @@ from bss2lab.datasets import catalogue
 EXAMPLE = Path(__file__).parents[1] / "data" / "speech" / "example.wav"
 CLASSES = catalogue.speech("speech").classes
 
-pytest.importorskip("soundfile", reason="sound files are read with soundfile")
+pytestmark = pytest.mark.needs("soundfile")
 
 
 @pytest.fixture(scope="module")

@@ -195,11 +195,11 @@ def test_words_that_mean_nothing_are_refused_by_the_parser(words, capsys):
 
 
 @pytest.fixture(scope="module")
-def studied(tmp_path_factory):
+def studied(tmp_path_factory, studies_store, fashion_standin):
     """Results of all studies in miniature, where the command looks for them."""
     folder = tmp_path_factory.mktemp("here")
     for name in {study for study, _ in figure.STUDIED.values()}:
-        results.save(folder / "data" / "results" / f"{name}.json", name, golden.compute(name, folder / "store"))
+        results.save(folder / "data" / "results" / f"{name}.json", name, golden.compute(name, studies_store))
     return folder
 
 

@@ -11,7 +11,7 @@ from bss2lab.settings import SpeechConfig, TrainConfig
 from bss2lab.train import Run, chip_of, objective_of
 from bss2lab.types import Spikes
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
+pytestmark = pytest.mark.needs("a GPU")
 
 QUICK = {"limit": 300, "n_hidden": 40, "epochs": 2, "threads": 1, "lr_decay": 0.97}
 IMAGES = TrainConfig(**QUICK, learning_rate=5e-3, rho_b=5e-4, rho_a=0.0)

@@ -31,11 +31,10 @@ def test_catalogue_entries_are_well_formed(dataset):
         assert all(len(bytes.fromhex(sum_)) == length for sum_ in sums)
 
 
+@pytest.mark.needs("tonic")
 def test_pinned_sums_of_the_spoken_digits_are_those_of_tonic():
     """The package tonic publishes the MD5 sums of the .zip files."""
     spec = importlib.util.find_spec("tonic")
-    if spec is None:
-        pytest.skip("needs the package tonic")
     source = (Path(spec.origin).parent / "datasets" / "hsd.py").read_text(encoding="utf-8")
     for file in catalogue.SHD.files:
         assert file.archives[0].name in source
@@ -67,11 +66,10 @@ def test_committed_mnist_has_the_published_md5_sums():
         assert hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
 
 
+@pytest.mark.needs("Debian's Fashion-MNIST")
 def test_pinned_sums_of_fashion_lead_back_to_the_published_md5_sums():
     """Debian's .gz files are the official ones without name and date: put both back, and the MD5 is right."""
     folder = catalogue.FASHION.system
-    if not (folder / "t10k-labels-idx1-ubyte.gz").exists():
-        pytest.skip("needs Debian's package dataset-fashion-mnist")
     published = {
         "train-labels-idx1-ubyte.gz": ("25c81989df183df01b3e8a0aad5dffbe", 1504176606),
         "t10k-images-idx3-ubyte.gz": ("bef4ecab320f06d8554ea6380940ec79", 1504176627),

@@ -101,9 +101,9 @@ def test_random_spikes_have_the_authors_rates_and_times(golden):
         assert stats.ks_2samp(ours, golden[f"steps{c}"]).statistic < 0.05, c
 
 
+@pytest.mark.needs("lauscher")
 @pytest.mark.parametrize("n", [400, 961, 1918, 2403])
 def test_velocities_and_probabilities_follow_the_oracle_for_any_length(n):
-    pytest.importorskip("lauscher", reason="pip install lauscher to ask the authors' code itself")
     samples = noise(n, n)
     want = golden_cochlea.oracle_velocities(samples, 9)
     got = velocities(samples, 9)
@@ -112,8 +112,8 @@ def test_velocities_and_probabilities_follow_the_oracle_for_any_length(n):
     assert error(cells, golden_cochlea.oracle_probabilities(want)) < 1e-4
 
 
+@pytest.mark.needs("lauscher")
 def test_the_whole_chain_fires_as_often_as_the_oracle_in_every_channel():
-    pytest.importorskip("lauscher", reason="pip install lauscher to ask the authors' code itself")
     config = CochleaConfig(n_channels=8, ramp_ms=None, level_rms=2.0)
     n = 5118
     assert _padded(n) == n  # nothing is appended, so that both see the same sound

@@ -12,9 +12,11 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import standin
 
-from bss2lab.datasets import catalogue, files
+from bss2lab.datasets import catalogue, files, vision
 from bss2lab.errors import DataError
 
 CONTENT = {"a.gz": bytes(range(256)) * 40, "b.gz": b"labels" * 50}
@@ -128,6 +130,29 @@ def test_fetch_downloads_once(tiny, mirror, capfd):
     assert everything_below(tiny / "cache") == ["a.gz", "b.gz"]
 
 
+def test_a_set_of_clothing_comes_from_a_mirror_and_is_loaded(tiny, mirror, monkeypatch):
+    """With files of Fashion-MNIST's names and format: each is fetched once, checked, and read as images."""
+    standin.write(tiny / "made")
+    dataset = standin.entry(tiny / "made", (mirror.url("first"), mirror.url("second")))
+    monkeypatch.setitem(catalogue.CATALOGUE, "fashion", dataset)
+    packed = {file.name: (tiny / "made" / file.name).read_bytes() for file in dataset.files}
+    offer(mirror, "first", {name: (200, content[:-9]) for name, content in packed.items()})
+    offer(mirror, "second", good(packed))
+    data = vision.load("fashion", "train")
+    assert (len(data), data.crop, data.images.shape) == (standin.N_TRAIN, 0, (standin.N_TRAIN, 28, 28))
+    assert np.bincount(data.labels).tolist() == [standin.N_TRAIN // 10] * 10
+    assert [record.status for record in files.verify("fashion")] == ["ok", "ok", "missing", "missing"]
+    assert len(vision.load("fashion", "test")) == standin.N_TEST
+    asked = len(mirror.asked)
+    assert files.fetch("fashion", progress=False).keys() == packed.keys()
+    assert len(mirror.asked) == asked == 8  # the first mirror's are cut off
+
+    damaged = tiny / "cache" / "fashion" / "train-images-idx3-ubyte.gz"
+    damaged.write_bytes(packed["t10k-images-idx3-ubyte.gz"])
+    with pytest.raises(DataError, match="data fetch fashion"):
+        vision.load("fashion", "train")
+
+
 def test_no_progress_bar_unless_asked_for(tiny, mirror, capfd):
     offer(mirror, "first", good())
     assert files.read("tiny", "b.gz") == CONTENT["b.gz"]
@@ -230,7 +255,7 @@ def test_cache_below_a_file_cannot_be_written(tiny, mirror, monkeypatch):
         files.fetch("tiny", progress=False)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.needs("an ordinary user")
 def test_read_only_cache_is_refused_but_can_be_read(tiny, mirror):
     offer(mirror, "first", good())
     folder = tiny / "cache" / "tiny"

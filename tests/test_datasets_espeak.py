@@ -1,7 +1,6 @@
 """Synthetic speech: what can be said is a sound, what cannot is named; all with and without the program."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from bss2lab.datasets.cochlea import CochleaConfig, spikes_of
 from bss2lab.datasets.espeak import speak
 from bss2lab.errors import DataError, InputError
 
-needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+needs_espeak = pytest.mark.needs("espeak-ng")
 
 
 @needs_espeak

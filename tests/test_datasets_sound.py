@@ -4,6 +4,7 @@ import contextlib
 import math
 
 import numpy as np
+import optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from bss2lab.datasets.sound import FASTEST_HZ, LONGEST_S, SLOWEST_HZ, Sound, prepare, read_sound
 from bss2lab.errors import Bss2Error, DataError, InputError
 
-soundfile = pytest.importorskip("soundfile", reason="sound files are read with soundfile")
+soundfile = optional.imported("soundfile")
+pytestmark = pytest.mark.needs("soundfile")
 
 
 def tone(rate=48_000, frequency=1000.0, seconds=0.1, amplitude=0.5):

@@ -323,9 +323,10 @@ def test_impossible_splits_are_refused(speakers, n):
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.needs("tonic")
 def test_tonic_reads_what_we_write(tmp_path):
     """Through tonic's own class."""
-    hsd = pytest.importorskip("tonic.datasets.hsd", reason="needs the package tonic", exc_type=ImportError)
+    hsd = importlib.import_module("tonic.datasets.hsd")
     data = made_up().subset([0, 1, 2, 3, 5])
     for name in ("shd_train.h5", "shd_train.h5.zip"):  # tonic looks for the archive, and reads the file beside it
         spikefile.write(tmp_path / "SHD" / name, data)

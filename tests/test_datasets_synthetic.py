@@ -28,7 +28,7 @@ from bss2lab.errors import DataError, InputError
 FOLDER = Path(__file__).parents[1] / "data" / "speech"
 REFERENCE = os.environ.get("BSS2LAB_REFERENCE_SPEECH")
 
-needs_espeak = pytest.mark.skipif(shutil.which(espeak.PROGRAM) is None, reason="needs the program espeak-ng")
+needs_espeak = pytest.mark.needs("espeak-ng")
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_committed_recordings_are_what_the_generator_makes(committed):
     """Two of each split. Another processor may round a few spike times differently."""
     origin = spikepack.read(FOLDER / "test.spk").about["origin"]
     if not origin.startswith(espeak.version() + " "):
-        pytest.skip(f"the set was made with {origin.split(' and ')[0]}, here is {espeak.version()}")
+        pytest.skip(f"needs {origin.split(' and ')[0]}, with which the set was made: here is {espeak.version()}")
     for split, data in committed.items():
         anew = synthetic.generate(utterances(split)[7:9], split=split, threads=1)
         for i in range(2):
@@ -246,7 +246,7 @@ def test_spikes_and_durations_are_about_those_of_real_samples(committed):
         assert thirds[0] < thirds[1] < thirds[2]  # most at the low frequencies, as in SHD
 
 
-@pytest.mark.skipif(not REFERENCE, reason="BSS2LAB_REFERENCE_SPEECH names no file of real samples (….npz)")
+@pytest.mark.needs("real samples of SHD")
 def test_statistics_agree_with_real_samples(committed):
     reference = read_samples(REFERENCE, WORDS)
     data = committed["train"]

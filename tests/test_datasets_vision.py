@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from bss2lab.datasets import catalogue, files, vision
+from bss2lab.datasets import catalogue, vision
 from bss2lab.errors import DataError, InputError
 
 
@@ -33,9 +33,8 @@ def test_mnist_is_the_real_one(mnist):
     assert (test.split, test.crop) == ("test", 2)
 
 
+@pytest.mark.needs("Fashion-MNIST")
 def test_fashion_is_the_real_one():
-    if None in files.locate("fashion").values():
-        pytest.skip("Fashion-MNIST is not on this computer: `bss2lab data fetch fashion`")
     data = vision.load("fashion", "test")
     assert np.bincount(data.labels).tolist() == [1000] * 10
     assert data.labels[:5].tolist() == [9, 2, 1, 1, 6]

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -247,7 +246,7 @@ def test_hidden_membranes_are_for_looking_at():
         traces.v_hidden.sum().backward()
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two cores")
+@pytest.mark.needs("two cores")
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_number_of_threads_does_not_show_in_a_single_bit(dtype, recurrent):

@@ -2,7 +2,6 @@
 
 import functools
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -248,7 +247,7 @@ def test_software_evaluation_is_the_argmax_of_the_reference():
     np.testing.assert_array_equal(decisions[clear], peaks.argmax(dim=1).numpy()[clear])
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two cores")
+@pytest.mark.needs("two cores")
 @pytest.mark.parametrize("mode", ["software", "itl"])
 def test_the_number_of_threads_does_not_show_in_a_single_bit(mode):
     after = []

@@ -17,10 +17,9 @@ from browser.jupyter import FLAGS, Lab, chromium, notebook, server
 
 from bss2lab.bench.cochlea import vowel
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright: needs it to drive a browser")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(chromium() is None, reason="needs chromium: apt-get install chromium"),
+    pytest.mark.needs("playwright", "chromium"),
 ]
 
 COCKPIT = """
@@ -57,7 +56,9 @@ def browser(jupyter, tmp_path_factory):
         out.writeframes((20_000 * voice / np.abs(voice).max()).astype("<i2").tobytes())
     microphone = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
                   f"--use-file-for-fake-audio-capture={file}")  # fmt: skip
-    with playwright.sync_playwright() as driver:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium(), args=[*FLAGS, *microphone])
         yield browser.new_context(viewport={"width": 1600, "height": 1000})  # one cache for all pages
         browser.close()

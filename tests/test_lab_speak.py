@@ -6,8 +6,8 @@ import io
 from datetime import UTC, datetime
 
 import numpy as np
+import optional
 import pytest
-import soundfile
 
 from bss2lab.datasets import speech
 from bss2lab.datasets.recorded import words_of
@@ -24,7 +24,8 @@ from bss2lab.lab.views.upload import SpeakWidget
 from bss2lab.studies.listening import listen
 from bss2lab.train import chip_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+soundfile = optional.imported("soundfile")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.needs("soundfile")]
 WAIT_S = 300.0
 RATE = 16_000
 

@@ -11,10 +11,9 @@ from bss2lab.lab.models.draw import Draw
 from bss2lab.lab.views.pad import Pad
 from bss2lab.lab.views.upload import Microphone
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright: needs it to drive a browser")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(chromium() is None, reason="needs chromium: apt-get install chromium"),
+    pytest.mark.needs("playwright", "chromium"),
     pytest.mark.usefixtures("one_thread"),
 ]
 
@@ -99,7 +98,9 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def launched():
-    with sync_api.sync_playwright() as p:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
         program = p.chromium.launch(executable_path=chromium(), args=[*FLAGS, *MICROPHONE])
         yield program
         program.close()

@@ -1,6 +1,5 @@
 """The recurrent network's fused step, held to automatic differentiation with torch's own Adam."""
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -165,7 +164,7 @@ def test_padding_stays_zero():
     assert not fused.state()["w_recurrent"][n:].any()
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two cores")
+@pytest.mark.needs("two cores")
 @pytest.mark.parametrize("mode", ["software", "itl"])
 def test_the_number_of_threads_does_not_show_in_a_single_bit(mode):
     after = []

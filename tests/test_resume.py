@@ -252,7 +252,7 @@ def long_run(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+@pytest.mark.needs("POSIX")
 def test_a_run_killed_at_random_moments_equals_the_uninterrupted_one(long_run, tmp_path):
     moments, path, killed = random.Random(), tmp_path / checkpoint.FILE, 0
     for attempt in range(12):
@@ -310,7 +310,7 @@ storage.write_atomically(Path(sys.argv[1]), b"new" * 100_000)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+@pytest.mark.needs("POSIX")
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(moment, data, tmp_path):
     config = small(mode="software", epochs=1)

@@ -17,14 +17,14 @@ from bss2lab.runner import Job, Runner, RunsFailed
 from bss2lab.runner import pool as pool_module
 from bss2lab.runner.pool import scheduler
 
-dask = pytest.importorskip("dask", reason="the cluster extra is not installed")
-distributed = pytest.importorskip("distributed", reason="the cluster extra is not installed")
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.needs("dask", "distributed")]
 
 
 @pytest.fixture(scope="module")
 def cluster():
+    import dask
+    import distributed
+
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     few = dask.config.set({"distributed.scheduler.allowed-failures": 2})  # a new worker takes seconds
     with few, distributed.LocalCluster(**options, silence_logs=logging.CRITICAL) as made:
@@ -33,6 +33,8 @@ def cluster():
 
 @pytest.fixture
 def client(cluster):
+    import distributed
+
     with distributed.Client(cluster) as made:
         yield made
 

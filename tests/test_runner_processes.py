@@ -23,7 +23,7 @@ from bss2lab.runner.pool import LocalPool
 
 pytestmark = [
     pytest.mark.slow,  # a process needs two seconds to import torch and numba
-    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL"),
+    pytest.mark.needs("POSIX"),
 ]
 
 TESTS = Path(__file__).parent
@@ -430,12 +430,12 @@ def small_disk(tmp_path):
         ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip(f"cannot mount a small disk: {mounted.stderr.decode().strip()}")
+        pytest.skip(f"needs a small disk: {mounted.stderr.decode().strip()}")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is Linux's")
+@pytest.mark.needs("a small disk")
 def test_a_full_disk_is_named_and_a_rerun_with_room_goes_on(small_disk, pool, log):
     store = small_disk / "store"
     runner = Runner(store, workers=2)

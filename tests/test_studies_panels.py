@@ -31,10 +31,12 @@ from bss2lab.studies.training import data_of, train_all
 from bss2lab.train import chip_of
 from bss2lab.types import Spikes
 
+pytestmark = pytest.mark.usefixtures("fashion_standin")
+
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory):
-    with ThreadPoolExecutor(1) as executor, Runner(tmp_path_factory.mktemp("store"), executor=executor) as made:
+def runner(studies_store):
+    with ThreadPoolExecutor(1) as executor, Runner(studies_store, executor=executor) as made:
         yield made
 
 
