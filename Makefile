@@ -14,13 +14,15 @@ LAB_FLAGS :=
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 NOTEBOOKS := $(sort $(wildcard nbs/*.ipynb))
+LOWEST := .venv-lowest
+NOT_WITH_LOWEST := $(addprefix tests/test_,notebooks.py lab_browser.py lab_static.py packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lab voila bench figures wheel clean
+.PHONY: help demo test test-lowest lint lab voila bench figures wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) OUT=$(OUT) PIP_FLAGS= PYTEST_FLAGS= PYTEST_WORKERS=$(PYTEST_WORKERS) LAB_FLAGS="
 
 demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), print results, draw figure 3A/B
@@ -28,6 +30,10 @@ demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), pr
 
 test: lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_FLAGS)
+
+test-lowest: $(LOWEST)/.installed ## core and lab with the oldest packages that pyproject.toml allows (Python 3.11)
+	$(LOWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -W default \
+	    $(NOT_WITH_LOWEST:%=--ignore=%) $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-dev ## ruff, pyright and the import contracts
 	$(BIN)/python -m ruff format --check .
@@ -54,7 +60,7 @@ wheel: $(VENV)/.installed-dev ## one file in dist/ with everything, data and not
 	$(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist .
 
 clean: ## remove .venv and caches; runs/ and out/ stay
-	test ! -e $(VENV)/pyvenv.cfg || rm -rf $(VENV)
+	for venv in $(VENV) $(LOWEST); do test ! -e $$venv/pyvenv.cfg || rm -rf $$venv; done
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find bss2lab tests nbs -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -85,6 +91,16 @@ $(VENV)/.installed-$(1): pyproject.toml constraints.txt
 	@touch $$(COVERS_$(1):%=$$(VENV)/.installed-%)
 endef
 $(foreach set,lab dev bench,$(eval $(call INSTALL,$(set))))
+
+# The oldest packages have an environment of their own, made afresh after every change of their versions.
+$(LOWEST)/.installed: pyproject.toml tests/lowest.py
+	@$(PYTHON) tests/lowest.py >/dev/null
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python tests/lowest.py >$(LOWEST)/pins.txt
+	$(LOWEST)/bin/python -m pip install $(PIP_FLAGS) -r $(LOWEST)/pins.txt -e ".[lab]" \
+	    pytest pytest-xdist hypothesis pyyaml
+	@touch $@
 
 # An environment that is there is kept, and its own Python counts; otherwise $(PYTHON) makes one.
 define CHECK_PYTHON
