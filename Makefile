@@ -18,7 +18,7 @@ LOWEST := .venv-lowest
 NOT_WITH_LOWEST := $(addprefix tests/test_,notebooks.py lab_browser.py lab_static.py packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest lint lab voila bench figures wheel clean
+.PHONY: help demo test test-quick test-lowest lint lab voila bench figures wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -30,6 +30,12 @@ demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), pr
 
 test: lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_FLAGS)
+
+test-quick: $(VENV)/.installed-dev ## for whoever changes a line: what is quick of lint and tests
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow" $(PYTEST_FLAGS)
 
 test-lowest: $(LOWEST)/.installed ## core and lab with the oldest packages that pyproject.toml allows (Python 3.11)
 	$(LOWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -W default \
