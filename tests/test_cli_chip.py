@@ -6,8 +6,6 @@ import errno
 import io
 import json
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -639,11 +637,3 @@ def test_every_verb_explains_itself(capsys):
             main(["chip", verb, "--help"])
         assert caught.value.code == 0
         assert "--json" in capsys.readouterr().out or verb == "profile"
-
-
-@pytest.mark.slow
-def test_the_shell_sees_one_line_status_2_and_no_traceback():
-    command = [sys.executable, "-m", "bss2lab.cli", "chip", "measure", "nonsense"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith("bss2lab: quantity: expected some of ")

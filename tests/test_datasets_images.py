@@ -50,7 +50,7 @@ def test_antialiased_matrix_is_that_of_torch_in_double_precision(crop):
 @settings(max_examples=50)
 @given(GREY, st.sampled_from([0, 2, 5]))
 def test_antialiased_is_pillow_bit_for_bit(source, crop):
-    image = pytest.importorskip("PIL.Image")
+    image = pytest.importorskip("PIL.Image", reason="needs pillow: pip install pillow")
     cut = source[:, crop : 28 - crop, crop : 28 - crop]
     oracle = [np.asarray(image.fromarray(x).resize((16, 16), image.Resampling.BICUBIC)) for x in cut]
     np.testing.assert_array_equal(prepare(source, crop), oracle)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 
-import numba
 import numpy as np
 import pytest
 
@@ -58,7 +57,7 @@ def test_two_threads_share_numbas_work_queue() -> None:
     assert (done.returncode, done.stdout) == (0, "workqueue True\n"), done.stderr
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two cores")  # type: ignore[attr-defined]
+@pytest.mark.needs("two cores")
 def test_without_taking_turns_the_work_queue_ends_the_process() -> None:
     """What the test above would look like without the guard: it can fail."""
     done = run(IN_TWO_THREADS.replace("{unguarded}", "True"), NUMBA_THREADING_LAYER="workqueue")
@@ -112,7 +111,7 @@ FORKED = {
 }
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.needs("POSIX")
 @pytest.mark.parametrize("how", FORKED)
 def test_kernels_run_on_one_thread_in_a_forked_process(how: str) -> None:
     done = run(FORKED[how], PYTHONWARNINGS="ignore")

@@ -218,7 +218,7 @@ def test_equal_seeds_give_equal_runs_and_other_seeds_others(mode, data):
 @pytest.mark.parametrize("mode", [*MODES, "own objective"])
 def test_the_number_of_threads_changes_not_one_bit(mode, data):
     if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("one core: there is no second thread")
+        pytest.skip("needs two cores: a computer with two cores")
     config = small(mode="itl" if mode == "own objective" else mode, dropout=0.2)
     objective = with_task(config, Mine(config.loss_scale)) if mode == "own objective" else None
     one, _ = trained(config, data, objective=objective)
