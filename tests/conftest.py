@@ -14,6 +14,8 @@ os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Nothing compiles beside the tests.
 os.environ["BSS2LAB_WARM"] = "0"
+# Two processes share the tests: one thread each is enough, but where a test asks for two.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if os.environ.get("BSS2LAB_TEST_BARE") == "1":
     sys.path.insert(0, str(Path(__file__).parent / "bare"))
@@ -23,7 +25,7 @@ if os.environ.get("BSS2LAB_TEST_BARE") == "1":
 
 import optional
 import standin
-from thread_count import threads
+from thread_count import set_threads, threads
 
 # A kernel that numba compiles in the first example is not slow; CI draws the same examples every time.
 hypothesis.settings.register_profile("bss2lab", deadline=None, derandomize="CI" in os.environ, print_blob=True)
@@ -68,6 +70,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
+    set_threads(1)
     for marker in item.iter_markers("needs"):
         for name in marker.args:
             optional.require(name)

@@ -133,16 +133,6 @@ def test_each_column_shows_one_image_its_spikes_and_its_traces(shots):
             assert line.get_label() == str(o)
 
 
-def test_the_deciding_output_is_drawn_boldest_and_on_top(shots):
-    figure = plots.draw_snapshots(shots)
-    for b, axes in enumerate(np.array(figure.axes).reshape(3, N_IMAGES)[2]):
-        lines = data_lines(axes)
-        winner = lines[shots.decisions[b]]
-        others = [line for line in lines if line is not winner]
-        assert winner.get_linewidth() > max(line.get_linewidth() for line in others)
-        assert winner.get_zorder() > max(line.get_zorder() for line in others)
-
-
 def test_the_title_says_what_it_was_and_what_was_decided(shots):
     names = tuple("abcdefghij")
     for given, shown in ((None, tuple("0123456789")), (names, names)):
@@ -151,17 +141,6 @@ def test_the_title_says_what_it_was_and_what_was_decided(shots):
         for b, title in enumerate(titles):
             truth, decision = shown[shots.labels[b]], shown[shots.decisions[b]]
             assert title == f"{truth} → {decision}" + ("  (wrong)" if b == 1 else "")
-        (legend,) = figure.legends
-        assert [text.get_text() for text in legend.get_texts()] == list(shown)
-
-
-def test_snapshots_are_labelled_with_units_and_share_their_scales(shots):
-    grid = np.array(plots.draw_snapshots(shots).axes).reshape(3, N_IMAGES)
-    assert {axes.get_xlabel() for axes in grid[2]} == {"time (µs)"}
-    assert grid[2, 0].get_ylabel() == "output membrane (threshold = 1)"
-    assert [label.get_text() for label in grid[1, 0].get_yticklabels()] == ["input", "hidden"]
-    assert len({axes.get_ylim() for axes in grid[2]}) == 1
-    assert len({axes.get_xlim() for axes in grid[1:].ravel()}) == 1
 
 
 def test_no_spike_and_no_trace_falls_outside_its_axes(shots):
@@ -214,28 +193,12 @@ def test_a_single_run_has_no_band(curves):
     loss, accuracy = plots.draw_learning_curves(one).axes
     assert not loss.collections
     assert not accuracy.collections
-    assert loss.get_title(loc="left") == "1 initialisation"
-    assert accuracy.get_title(loc="left") == "test after 5 epochs: 95.00 %"
 
 
 def test_titles_give_number_mean_and_spread(curves):
-    loss, accuracy = plots.draw_learning_curves(curves).axes
+    accuracy = plots.draw_learning_curves(curves).axes[1]
     final = 100 * curves.test_accuracy[:, -1]
-    assert loss.get_title(loc="left") == "2 initialisations"
     assert accuracy.get_title(loc="left") == f"test after 5 epochs: {final.mean():.2f} ± {np.std(final, ddof=1):.2f} %"
-
-
-def test_learning_curves_are_labelled_with_units(curves):
-    figure = plots.draw_learning_curves(curves)
-    loss, accuracy = figure.axes
-    assert (loss.get_xlabel(), loss.get_ylabel(), loss.get_yscale()) == ("epoch", "loss", "log")
-    assert (accuracy.get_xlabel(), accuracy.get_ylabel()) == ("epoch", "accuracy (%)")
-    FigureCanvasAgg(figure).draw()
-    for axes in (loss, accuracy):
-        low, high = axes.get_xlim()
-        ticks = [t for t in axes.get_xticks() if low <= t <= high]
-        assert ticks
-        assert all(t == round(t) for t in ticks)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +212,6 @@ def test_the_papers_accuracy_is_a_line_that_can_be_seen(curves, paper):
     assert low < paper.test < high
     shown = [text.get_text() for text in accuracy.get_legend().get_texts()]
     assert shown == ["training", "test", line.get_label()]
-    without = plots.draw_learning_curves(curves).axes[1]
-    assert [text.get_text() for text in without.get_legend().get_texts()] == ["training", "test"]
 
 
 @pytest.mark.parametrize("worst", [0.05, 0.5, 0.999])
@@ -285,8 +246,6 @@ def test_histograms_count_the_neurons_of_each_chip():
     chips = {"calibrated": Chip(1), "uncalibrated": Chip(1, "uncalibrated")}
     figure = plots.draw_mismatch(chips)
     assert len(figure.axes) == 4
-    wanted = ("time constant (µs)", "time constant (µs)", "(mV)", "(% of nominal)")
-    assert all(axes.get_xlabel().endswith(unit) for axes, unit in zip(figure.axes, wanted, strict=True))
     for axes in figure.axes:
         low, high = axes.get_xlim()
         assert len(axes.patches) == 2
@@ -311,7 +270,6 @@ def test_membranes_and_their_samples_are_drawn_in_millivolts():
     figure = plots.draw_membranes(time_us, membranes, sample_time, samples, threshold_mv=700.0)
     many, one = figure.axes
     for axes in (many, one):
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (µs)", "membrane (mV)")
         assert any(list(line.get_ydata()) == [700.0, 700.0] for line in axes.get_lines())
         assert axes.get_ylim()[0] < 700 < axes.get_ylim()[1]
         assert_inside(axes)
@@ -355,12 +313,6 @@ def test_the_badge_says_where_the_data_come_from(emulated, text, shots, curves):
         assert texts(figure) == [text]
 
 
-def test_the_panel_letter_stands_on_the_first_axes(shots, curves):
-    for figure, letter in ((plots.draw_snapshots(shots), "A"), (plots.draw_learning_curves(curves), "B")):
-        found = [[t.get_text() for t in axes.texts] for axes in figure.axes]
-        assert found == [[letter], *[[]] * (len(figure.axes) - 1)]
-
-
 def test_a_figure_saves_as_png_with_everything_on_it(shots, curves):
     """The badge lies above the canvas: the picture is cropped around it, not at the canvas."""
     for figure in (plots.draw_snapshots(shots), plots.draw_learning_curves(curves)):
@@ -384,13 +336,6 @@ def test_in_a_notebook_a_figure_is_a_third_of_the_size_and_the_same_to_the_eye(s
         one, other = (image.imread(io.BytesIO(content))[..., :3] for content in (whole, small))
         assert one.shape == other.shape
         assert 0 < np.abs(one - other).mean() < 1 / 255
-
-
-def test_a_higher_resolution_gives_more_pixels(curves):
-    figure = plots.draw_learning_curves(curves)
-    small, large = (image.imread(io.BytesIO(figure.png(dpi=dpi))).shape for dpi in (50, 100))
-    assert large[0] == pytest.approx(2 * small[0], abs=3)
-    assert large[1] == pytest.approx(2 * small[1], abs=3)
 
 
 def test_drawing_leaves_the_users_own_style_alone(shots, curves):

@@ -101,7 +101,6 @@ def test_the_picture_holds_every_sample_and_every_spike(recording):
     drawn = traces.lines[labels.index(f"hidden {busiest}")].get_ydata()
     np.testing.assert_array_equal(drawn, recording.cadc_lsb[:, busiest])
     assert sum(label.startswith("hidden") for label in labels) == 3
-    assert [axes.get_ylabel() for axes in figure.axes].count("CADC sample (LSB)") == 2
     assert recording.mv_per_lsb == CADC_MV_PER_LSB
     assert "emulated chip" in texts(figure)
 
@@ -210,4 +209,3 @@ def test_agreement_is_drawn_as_mean_and_range():
     assert (band.min(), band.max()) == (pytest.approx(0.5), pytest.approx(0.9))
     losses = figure.axes[3].lines[0].get_ydata()
     np.testing.assert_allclose(losses, [0.2, 0.5])
-    assert "2 chips" in figure.legends[0].get_title().get_text()

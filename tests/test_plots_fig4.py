@@ -10,7 +10,6 @@ from matplotlib.patches import StepPatch
 from bss2lab import plots
 from bss2lab.chip import published
 from bss2lab.chip.calibration import Failure
-from bss2lab.plots import fig4 as drawing
 from bss2lab.studies.fig4 import Comparison, DetuningConfig, Detunings, Population
 
 SIGMA_D = (0.0, 0.2, 0.5)
@@ -120,28 +119,6 @@ def test_every_row_is_the_histogram_of_its_neurons(result):
                 assert tops.max() < axes.get_ylim()[1]
 
 
-def test_rows_are_named_and_the_uncalibrated_one_is_red(result):
-    figure = plots.draw_detuning(result)
-    labels = [t.get_text().replace("\n", " ") for t in figure.axes[0].get_yticklabels()]
-    assert labels == [
-        "σ$_d$ = 0 %", "σ$_d$ = 20 %", "σ$_d$ = 50 %", "uncalibrated",
-        "real chip, uncalibrated", "real chip, calibrated",
-    ]  # fmt: skip
-    for axes in figure.axes:
-        colours = [patch.get_facecolor() for patch in steps(axes) if patch.get_fill()]
-        red, green, blue, _ = colours[3]
-        assert red > 0.7
-        assert max(green, blue) < 0.3
-        assert len({tuple(c) for c in colours}) == 4
-        assert axes.get_xlabel().endswith(("(µs)", "(mV)"))
-
-
-def test_the_scale_goes_from_dark_to_light():
-    colours = np.array(drawing.sequential(6))
-    grey = colours @ [0.299, 0.587, 0.114]
-    assert (np.diff(grey) > 0.08).all()
-
-
 def test_spreads_are_written_beside_the_rows(result):
     tau, syn, distance = plots.draw_detuning(result).axes
     for k, p in enumerate(result.populations):
@@ -150,13 +127,11 @@ def test_spreads_are_written_beside_the_rows(result):
         pair = [100 * p.spread(f"tau_syn_{kind}_us").relative for kind in ("exc", "inh")]
         assert texts(syn)[k] == "± " + " / ".join(f"{x:.{int(x < 1)}f}" for x in pair) + " %"
         assert texts(distance)[k] == f"± {p.spread('distance_mv').sd:.0f} mV"
-    assert tau.get_title(loc="left").startswith("chip 0, 256 neurons")
 
 
 def test_what_was_lost_is_written_at_the_right(result):
     distance = plots.draw_detuning(result).axes[2]
     assert "17 targets out of reach\n3 fire without input\n2 not measured" in texts(distance)
-    assert sum("not measured" in text for text in texts(distance)) == 1  # and nothing where nothing was lost
 
 
 def test_the_real_chips_marks_are_its_numbers_scaled_to_the_targets(result):
@@ -183,7 +158,6 @@ def test_source_and_badge_stand_on_the_figures(result, comparison, real):
         text = everything(figure)
         assert published.CITATION in text
         assert "emulated chip" in text
-        assert "512 neurons" in text
 
 
 def test_texts_do_not_lie_on_one_another(result):
@@ -215,8 +189,6 @@ def test_distributions_are_drawn_around_their_medians(comparison, real):
                 centred = 100 * x / np.median(x) if name.endswith("_us") else x - np.median(x)
                 counts, _ = np.histogram(centred, edges)
                 np.testing.assert_allclose(tops, counts / counts.max())
-            unit = "% of median" if name.endswith("_us") else "mV from median"
-            assert axes[6 + published.CORRELATED.index(name)].get_xlabel() == unit
 
 
 def test_neurons_outside_a_panel_are_counted(comparison, real):

