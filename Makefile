@@ -49,7 +49,7 @@ lint: $(VENV)/.installed-dev ## ruff, pyright and the import contracts
 	$(BIN)/lint-imports --no-cache
 
 lab: $(VENV)/.installed-lab ## open JupyterLab on nbs/
-	$(BIN)/python -m jupyterlab $(LAB_FLAGS) nbs
+	$(BIN)/bss2lab lab nbs -- $(LAB_FLAGS)
 
 voila: $(VENV)/.installed-lab ## the training cockpit alone, without JupyterLab around it
 	$(BIN)/python -m voila nbs/30_lab_training_cockpit.ipynb --show_tracebacks=True $(LAB_FLAGS)

@@ -29,6 +29,9 @@ COMMANDS = {
 }
 """Every sub-command, with its line in the help. It lives in a module of its name, whose ``add`` fills its parser."""
 
+_COMPILED = {"demo": ("training", "chip"), "train": ("training", "chip"), "lab": ("training", "chip")}
+"""What is compiled in the background while a command starts; see ``warm.GROUPS``."""
+
 _CUT_OFF = 141
 """What a shell reports of a tool whose reader has gone (128 + SIGPIPE): not 0, for not everything was written."""
 
@@ -56,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text.prepare()
     try:
         try:
+            _compile_ahead(words)
             arguments = parser(next((word for word in words if word != "--"), None)).parse_args(words)
             return arguments.run(arguments)
         finally:
@@ -74,6 +78,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"bss2lab: {line}", file=sys.stderr)
         text.discard()
         return 2
+
+
+def _compile_ahead(words: Sequence[str]) -> None:
+    groups = _COMPILED.get(words[0], ()) if words and not {"-h", "--help"} & set(words) else ()
+    if groups:
+        with contextlib.suppress(Exception):  # the command itself says what is wrong
+            from bss2lab import warm
+
+            warm.start(["words", "chip"] if {"speech", "shd"} & set(words) else groups)
 
 
 def _in_words(error: Exception) -> str | None:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from bss2lab.cli.options import add_options, build, chosen
 from bss2lab.cli.output import add_json, check_json, table_stream, write_json
 from bss2lab.inputs import Data
+from bss2lab.kernels.cache import Compiling, watching
 from bss2lab.presets import PRESETS, SPEECH_PRESETS, published
 from bss2lab.results import Epoch, run_record
 from bss2lab.settings import TASKS, TITLES, AnyConfig, SpeechConfig
@@ -134,26 +135,30 @@ class _Bar:
             total=per_epoch * config.epochs, initial=done, unit="batch", disable=hidden, file=sys.stderr,
             desc=f"{config.task} {config.mode}", mininterval=0.2, dynamic_ncols=True,
         )  # fmt: skip
-        self._bar.set_postfix_str("the first use compiles the kernels, some 20 s")
-        self._per_epoch, self._begun, self._sample = per_epoch, False, _sample(config)
+        self._per_epoch, self._sample = per_epoch, _sample(config)
+        self._figures = ""
+        self._watching = watching(self._compiling)
 
     def __enter__(self) -> _Bar:
+        self._watching.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._watching.__exit__(None, None, None)
         self._bar.close()
+
+    def _compiling(self, compiling: Compiling | None) -> None:
+        self._bar.set_postfix_str(str(compiling or self._figures))
 
     def advance(self, progress: Progress) -> None:
         """Show a batch."""
-        if not self._begun:
-            self._begun = True
-            self._bar.set_postfix_str("")
         at = self._per_epoch * (progress.epoch - 1) + progress.batch
         self._bar.update(at - self._bar.n)
 
     def epoch(self, epoch: Epoch) -> None:
         """Show an epoch's figures behind the bar."""
-        self._bar.set_postfix_str(
+        self._figures = (
             f"epoch {epoch.epoch}: {100 * epoch.held_out_accuracy:.2f} %, "
             f"{epoch.hidden_spikes_per_image:.0f} spikes/{self._sample}"
         )
+        self._bar.set_postfix_str(self._figures)
