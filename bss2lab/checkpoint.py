@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from pydantic import TypeAdapter
 
+from bss2lab import arrayfile
 from bss2lab.chip import Chip, ChipProfile, Codes
 from bss2lab.chip.limits import check_seed
 from bss2lab.errors import CheckpointError, complain
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
 
 FILE = "checkpoint.safetensors"
 FORMAT = 2
-
-_DAMAGE = (
-    safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError,
-    RecursionError,
-)  # fmt: skip
-"""What reading a damaged or hostile file may raise."""
 
 _MANY = 2**53
 """More than any count of a run."""
@@ -93,8 +86,7 @@ def save(path: Path, config: AnyConfig, chip: Substrate | None, position: Positi
         "chip": _describe(chip) if isinstance(chip, Chip) else None,
         "position": asdict(position),
     }
-    text = json.dumps(header, allow_nan=False)
-    write_atomically(path, safetensors.numpy.save(state, metadata={"bss2lab": text}))
+    write_atomically(path, arrayfile.pack(header, state))
 
 
 def load(path: Path, config: AnyConfig | None = None, chip: Substrate | None = None) -> Loaded:
@@ -109,9 +101,7 @@ def load(path: Path, config: AnyConfig | None = None, chip: Substrate | None = N
         CheckpointError: if the file is damaged, or belongs to another configuration, chip or numerics version.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["bss2lab"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        header, state = arrayfile.unpack(path)
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']}")
         saved = config_of(header["config"])
@@ -121,7 +111,7 @@ def load(path: Path, config: AnyConfig | None = None, chip: Substrate | None = N
     except FileNotFoundError:
         text = complain("checkpoint", expected="a file", got=f"nothing at {path}", fix="train with --save first")
         raise CheckpointError(text) from None
-    except _DAMAGE as error:
+    except arrayfile.DAMAGE as error:
         raise misfit(path, error) from None
     if numerics != NUMERICS:
         want, got = f"numerics version {NUMERICS}", numerics

@@ -1,6 +1,7 @@
 """Calibration: what it reaches on a chip it has never seen, what it says of the rest, and its file."""
 
 import contextlib
+import dataclasses
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from bss2lab.chip import Chip, ChipProfile, Codes
 from bss2lab.chip.calibrate import calibrate
 from bss2lab.chip.calibration import Calibration, Targets
+from bss2lab.chip.transfer import Transfer
 from bss2lab.errors import CalibrationError, InputError
 from bss2lab.types import Spikes, Weights
 
@@ -295,10 +297,18 @@ def test_a_truncated_file_is_always_refused(original, tmp_path, data):
         load(tmp_path, content[: data.draw(st.integers(0, len(content) - 1))])
 
 
+@pytest.fixture(scope="module")
+def written(calibration):
+    """What is in the file, with its checksum and, as older versions wrote it, without."""
+    contents = {"sealed": calibration.to_bytes(), "unsealed": rewritten(calibration)}
+    return contents.__getitem__
+
+
+@pytest.mark.parametrize("form", ["sealed", "unsealed"])
 @given(data=st.data())
 @FUZZ
-def test_flipped_bits_are_refused_or_harmless_to_read(original, tmp_path, data):
-    content = bytearray(original().to_bytes())
+def test_flipped_bits_are_refused_or_harmless_to_read(written, form, tmp_path, data):
+    content = bytearray(written(form))
     for _ in range(data.draw(st.integers(1, 4))):
         # half of them in the header, where they hurt
         at = data.draw(st.integers(0, 4000) | st.integers(0, len(content) - 1))
@@ -308,6 +318,60 @@ def test_flipped_bits_are_refused_or_harmless_to_read(original, tmp_path, data):
         assert all(loaded.codes.items())
         loaded.codes_for(loaded.targets)
         assert loaded.residual
+
+
+@given(data=st.data())
+@FUZZ
+def test_one_flipped_bit_is_always_noticed(written, tmp_path, data):
+    content = bytearray(written("sealed"))
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(CalibrationError):
+        load(tmp_path, bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("array", "value", "expected"),
+    [
+        ("targets.tau_mem", 1e6, ["tau_mem target", "neuron 7", "1e+06"]),
+        ("achieved.tau_syn_exc", 1e-9, ["achieved tau_syn_exc", "neuron 7", "1e-09"]),
+        ("achieved.leak", -np.inf, ["achieved leak", "neuron 7", "-inf"]),
+        ("curves.tau_mem", 300.0, ["tau_mem curve", "neuron 7", "slope 300"]),
+        ("curves.tau_syn_inh", 1e-30, ["tau_syn_inh curve", "neuron 7", "slope 1e-30"]),
+        ("curves.threshold", -2.88, ["threshold curve", "neuron 7", "slope -2.88"]),
+    ],
+)
+def test_what_no_circuit_can_have_is_refused_by_name(calibration, tmp_path, array, value, expected):
+    kind, name = array.split(".")
+    values = np.array(getattr(calibration, kind)[name] if kind != "targets" else getattr(calibration.targets, name))
+    values[(1, 7) if kind == "curves" else 7] = value
+    with pytest.raises(CalibrationError) as caught:
+        load(tmp_path, rewritten(calibration, arrays={array: values.astype(np.float32)}))
+    assert all(text in str(caught.value) for text in expected)
+
+
+@pytest.mark.parametrize("value", [1e30, -200.0])
+def test_a_curve_that_lies_out_of_reach_is_refused(calibration, tmp_path, value):
+    curve = calibration.curves["tau_mem"].astype(np.float32)
+    curve[0, 7] = value
+    with pytest.raises(CalibrationError, match="tau_mem curve"):
+        load(tmp_path, rewritten(calibration, arrays={"curves.tau_mem": curve}))
+
+
+def test_calibrations_of_the_oddest_chips_and_targets_can_be_loaded(tmp_path):
+    transfer = Transfer(tau_mem_exponent=4, tau_syn_exponent=4, gain_exponent=4, bias_floor=0.01, slope_cv=0.3)
+    profile = ChipProfile(calibrated=False, tau_mem_us=90, tau_syn_exc_us=0.3, leak_sd_mv=300, transfer=transfer)
+    targets = Targets(tau_mem=90.0, tau_syn_exc=0.05, gain_exc=3.0, gain_inh=0.01, leak=10.0, reset=250.0)
+    found = calibrate(Chip(3, profile), targets)
+    assert found.failures
+    found.save(tmp_path / "odd")
+    loaded = Calibration.load(tmp_path / "odd")
+    assert loaded.to_bytes() == found.to_bytes()
+    assert loaded.codes_for(targets)[0].same_as(found.codes)
+
+
+def test_thresholds_at_the_leak_have_no_relative_residual(calibration):
+    same = dataclasses.replace(calibration, targets=calibration.targets.replace(threshold=80.0))
+    assert np.isnan(same.residual["threshold − leak"])
 
 
 @given(st.binary(max_size=200) | st.just(b"\x02\0\0\0\0\0\0\0{}"))
@@ -381,6 +445,8 @@ def test_arrays_that_do_not_belong_are_refused(calibration, tmp_path, arrays):
         {"profile": {"leak_sd_mv": 70.0}},
         {"circuits": "0" * 16},
         {"failures": [{"neuron": 1}]},
+        {"failures": [{"neuron": 256, "parameter": "leak", "reason": "x"}]},
+        {"failures": [{"neuron": 1, "parameter": "lead", "reason": "x"}]},
     ],
 )
 def test_headers_that_do_not_belong_are_refused(calibration, tmp_path, header):

@@ -1,12 +1,15 @@
 """The studies behind figures 3B–E, 4B, 4C and the tables: what they compute, on networks of a few seconds."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import golden
 import numpy as np
 import pytest
+import safetensors.numpy
 
+from bss2lab import arrayfile
 from bss2lab.chip import power
 from bss2lab.errors import DataError, InputError
 from bss2lab.inputs import encode
@@ -337,6 +340,23 @@ def test_a_network_comes_back_from_its_file_and_nonsense_does_not(network, tmp_p
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="bss2lab study NAME --full --network"):
             load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "epoch"),
+    [({"hidden": np.nan}, {}), ({"output": np.inf}, {}), ({}, {"test_accuracy": "much"}), ({}, {"loss_terms": 3})],
+)
+def test_a_network_of_an_older_file_is_checked_by_its_values(network, tmp_path, arrays, epoch):
+    """(Files of today have a checksum.)"""
+    path = tmp_path / "n.safetensors"
+    save_network(path, network)
+    header, kept = arrayfile.unpack(path)
+    for name, value in arrays.items():
+        kept[name][0, 0] = value
+    header["epochs"][0] |= epoch
+    path.write_bytes(safetensors.numpy.save(kept, metadata={"bss2lab": json.dumps(header)}))
+    with pytest.raises(DataError):
+        load_network(path)
 
 
 def test_a_saved_result_is_read_and_made_anew_only_if_asked(runner, tmp_path, monkeypatch):

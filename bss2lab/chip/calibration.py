@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
+from bss2lab import arrayfile
 from bss2lab.chip.codes import Codes
 from bss2lab.chip.limits import check_seed
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.chip.spec import NEURONS, TARGETS
-from bss2lab.chip.transfer import CODE_MAX, GAINS, PARAMETERS, POTENTIALS, ordinate, physical
+from bss2lab.chip.transfer import CODE_MAX, GAINS, PARAMETERS, POTENTIALS, Transfer, ordinate, physical
 from bss2lab.errors import CalibrationError, InputError, complain
 from bss2lab.quantize import CADC_MV_PER_LSB
 from bss2lab.storage import write_atomically
@@ -27,16 +25,15 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 FORMAT = 1
-_DAMAGE = (
-    safetensors.SafetensorError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    OverflowError,
-)
+_KEY = "calibration"
+
+_SLOPES = (0.4, 2.5)
+"""Slopes of measured curves, over the average circuit's: the search takes none below ½ or above 2 for a circuit's."""
+
+
+def limits_of(parameter: str) -> tuple[float, float]:
+    """What no circuit comes near, in the targets' units: far beyond all profiles and all that can be measured."""
+    return (-1e3, 1e3) if parameter in POTENTIALS else (1e-4, 1e4) if parameter in GAINS else (1e-3, 1e5)
 
 
 def unit_of(parameter: str) -> str:
@@ -70,7 +67,7 @@ class Targets:
         leak, reset, threshold: potentials as the column ADC reads them, LSB, [neuron].
 
     Raises:
-        InputError: targets that are not finite, not positive, or not one per neuron.
+        InputError: targets that are not finite, far from what any circuit can do, or not one per neuron.
     """
 
     tau_mem: Any = TARGETS["tau_mem"].value
@@ -129,7 +126,21 @@ def _checked(name: str, given: Any) -> Float64[ndarray, "n"]:
         want = f"finite numbers{'' if name in POTENTIALS else ' above 0'} in {unit_of(name)}"
         got = f"{values[bad[0]]} for neuron {bad[0]}"
         raise InputError(complain(what, expected=want, got=got, fix="mend or leave out that neuron's target"))
+    _check_possible(what, name, values)
     return values
+
+
+def _check_possible(what: str, parameter: str, values: Float64[ndarray, "n"]) -> None:
+    """Refuse values that no circuit can have (NaN: not measured).
+
+    Raises:
+        InputError: naming neuron, value and range.
+    """
+    low, high = limits_of(parameter)
+    bad = np.flatnonzero((values < low) | (values > high))
+    if len(bad):
+        got, unit = f"{values[bad[0]]:g} for neuron {bad[0]}", unit_of(parameter)
+        raise InputError(complain(what, expected=f"{low:g} … {high:g} {unit}", got=got, fix="check the unit"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +184,8 @@ class Calibration:
             spread[name] = _deviation(error * scale)
         distance = self.achieved["threshold"] - self.achieved["leak"]
         aimed = self.targets.threshold - self.targets.leak
-        spread["threshold − leak"] = _deviation(distance - aimed) / abs(float(np.mean(aimed)))
+        mean = abs(float(np.mean(aimed)))
+        spread["threshold − leak"] = _deviation(distance - aimed) / mean if mean else float("nan")
         return spread
 
     def codes_for(self, targets: Targets) -> tuple[Codes, tuple[Failure, ...]]:
@@ -225,7 +237,7 @@ class Calibration:
             "profile": self.profile.model_dump(),
             "note": "emulated",
         }
-        return safetensors.numpy.save(arrays, metadata={"calibration": json.dumps(header, allow_nan=False)})
+        return arrayfile.pack(header, arrays, key=_KEY)
 
     def save(self, path: Path) -> None:
         """Write the calibration to a file, whole or not at all.
@@ -240,19 +252,17 @@ class Calibration:
         """Read a calibration back, trusting nothing in the file.
 
         Raises:
-            CalibrationError: if the file is missing, damaged or of another kind.
+            CalibrationError: if the file is missing, damaged or of another kind, or holds what no circuit can have.
         """
         try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                header = json.loads((file.metadata() or {})["calibration"])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            header, arrays = arrayfile.unpack(path, key=_KEY)
             if header["format"] != FORMAT:
                 raise ValueError(f"format {header['format']}")
             return _assemble(header, arrays)
         except FileNotFoundError:
             text = complain("calibration", expected="a file", got=f"nothing at {path}", fix="calibrate and save first")
             raise CalibrationError(text) from None
-        except _DAMAGE as error:
+        except arrayfile.DAMAGE as error:
             got = " ".join(str(error).split())[:300] or type(error).__name__
             fix = "calibrate again, or name another file"
             text = complain(str(path), expected="a whole calibration of bss2lab", got=got, fix=fix)
@@ -269,19 +279,25 @@ def _assemble(header: dict[str, Any], arrays: Mapping[str, ndarray]) -> Calibrat
     def part(prefix: str) -> dict[str, ndarray]:
         return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
-    achieved = {name: values.astype(np.float64) for name, values in part("achieved.").items()}
-    curves = {name: values.astype(np.float64) for name, values in part("curves.").items()}
-    targets = Targets(**{name: values.astype(np.float64) for name, values in part("targets.").items()})
+    def numbers(prefix: str) -> dict[str, ndarray]:
+        found = part(prefix)
+        for name, values in found.items():
+            if values.dtype != np.float32:
+                raise ValueError(f"{prefix}{name}: expected float32, got {values.dtype}")
+        with np.errstate(invalid="ignore"):  # of a NaN of the signalling kind
+            return {name: values.astype(np.float64) for name, values in found.items()}
+
+    achieved, curves, targets = numbers("achieved."), numbers("curves."), Targets(**numbers("targets."))
     if not set(achieved) == set(curves) == set(targets.searched):
         raise ValueError("results for other parameters than the targets")
-    for name, values in achieved.items():
-        if values.shape != (NEURONS,):
-            raise ValueError(f"{name} of shape {list(values.shape)}")
-    if any(v.shape != (2, NEURONS) or not np.isfinite(v).all() or not v[1].all() for v in curves.values()):
-        raise ValueError("curves that are no straight lines")
     profile = ChipProfile(**header["profile"])
     if profile.circuits_digest() != header["circuits"]:
         raise ValueError("a profile of other circuits")
+    for name, values in achieved.items():
+        if values.shape != (NEURONS,):
+            raise ValueError(f"{name} of shape {list(values.shape)}")
+        _check_possible(f"achieved {name}", name, values)
+        _check_curve(profile.transfer, name, curves[name])
     return Calibration(
         chip_seed=check_seed("chip seed", header["chip_seed"], bits=32),
         circuits=header["circuits"],
@@ -289,9 +305,34 @@ def _assemble(header: dict[str, Any], arrays: Mapping[str, ndarray]) -> Calibrat
         codes=Codes.from_mapping(part("codes.")),
         achieved=achieved,
         curves=curves,
-        failures=tuple(Failure(int(f["neuron"]), str(f["parameter"]), str(f["reason"])) for f in header["failures"]),
+        failures=tuple(_failure(**fields) for fields in header["failures"]),
         profile=profile,
     )
+
+
+def _check_curve(transfer: Transfer, parameter: str, curve: Float64[ndarray, "2 n"]) -> None:
+    """Refuse curves that no circuit has: of another slope, or nowhere within reach between the first and last code.
+
+    Raises:
+        ValueError: naming parameter, neuron and value.
+    """
+    if curve.shape != (2, NEURONS) or not np.isfinite(curve).all():
+        raise ValueError(f"{parameter} curves: expected finite numbers [2, {NEURONS}], got shape {list(curve.shape)}")
+    ends = curve[0] + curve[1] * transfer.abscissa(parameter, np.array([[0], [CODE_MAX]]))
+    low, high = (float(ordinate(parameter, x * scale_of(parameter))) for x in limits_of(parameter))
+    flat, steep = sorted(factor * transfer.slope(parameter) for factor in _SLOPES)
+    ok = (flat <= curve[1]) & (curve[1] <= steep) & (ends.max(axis=0) >= low) & (ends.min(axis=0) <= high)
+    bad = np.flatnonzero(~ok)
+    if len(bad):
+        got = f"intercept {curve[0, bad[0]]:g} and slope {curve[1, bad[0]]:g} for neuron {bad[0]}"
+        want = f"a slope of {flat:g} … {steep:g}, and codes that give {low:g} … {high:g}"
+        raise ValueError(f"{parameter} curve: expected {want}, got {got}")
+
+
+def _failure(neuron: Any, parameter: Any, reason: Any) -> Failure:
+    if neuron not in range(NEURONS) or parameter not in PARAMETERS or not isinstance(reason, str):
+        raise ValueError(f"a failure of neuron {neuron!r} in parameter {parameter!r}")
+    return Failure(int(neuron), parameter, reason)
 
 
 def scale_of(parameter: str) -> float:

@@ -10,31 +10,21 @@ A store is a folder:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.numpy
 from filelock import FileLock, Timeout
 
+from bss2lab import arrayfile
 from bss2lab.errors import DataError, complain
 from bss2lab.runner.job import Job, Record
 from bss2lab.storage import remove_leftovers, unwritable, user_cache, write_atomically
 from bss2lab.version import versions
 
-if TYPE_CHECKING:
-    from numpy import ndarray
-
 FORMAT = 1
-
-_DAMAGE = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading a damaged file may raise."""
 
 
 def default_folder() -> Path:
@@ -82,16 +72,11 @@ class Store:
             got, fix = error.strerror or str(error), "make it readable, or remove it to compute it again"
             raise DataError(complain(str(path), expected="a readable record", got=got, fix=fix)) from error
         try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                header = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            body = json.loads(header["bss2lab"])
-            if header["sha256"] != _digest(header["bss2lab"], arrays):
-                raise ValueError("the checksum does not fit")
+            body, arrays = arrayfile.unpack(path, sealed=True)
             if body["format"] != FORMAT or body["key"] != key:
                 raise ValueError(f"format {body['format']}, key {body['key']}")
             return Record(body["values"], arrays)
-        except _DAMAGE as error:
+        except arrayfile.DAMAGE as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             fix = "it is set aside and computed again"
             raise DamagedRecord(complain(str(path), expected="a whole record", got=reason, fix=fix)) from None
@@ -105,10 +90,7 @@ class Store:
         key = job.key
         body = {"format": FORMAT, "key": key, "kind": job.kind, "name": job.name, "values": record.values}
         body |= {"config": job.config.model_dump(mode="json"), "versions": versions(), "seconds": round(seconds, 3)}
-        text = json.dumps(body, allow_nan=False, ensure_ascii=False)
-        arrays = {name: np.asarray(array, order="C") for name, array in record.arrays.items()}
-        metadata = {"bss2lab": text, "sha256": _digest(text, arrays)}
-        write_atomically(self.path(key), safetensors.numpy.save(arrays, metadata=metadata))
+        write_atomically(self.path(key), arrayfile.pack(body, record.arrays))
 
     def set_aside(self, key: str) -> Path:
         """Move a damaged record out of the way; return where it is now.
@@ -178,14 +160,6 @@ class Store:
         return self.folder / "locks" / f"{key}.lock"
 
 
-def _digest(text: str, arrays: dict[str, ndarray]) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
-
-
 def describe(path: Path) -> dict[str, Any]:
     """Return everything but the arrays of a record's file: configuration, versions, values.
 
@@ -193,8 +167,7 @@ def describe(path: Path) -> dict[str, Any]:
         DamagedRecord: if it is no record.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return json.loads((file.metadata() or {})["bss2lab"])
-    except _DAMAGE as error:
+        return arrayfile.header_of(path)
+    except arrayfile.DAMAGE as error:
         text = complain(str(path), expected="a record", got=error, fix="name a file below records/")
         raise DamagedRecord(text) from None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import safetensors
-import safetensors.numpy
+from pydantic import TypeAdapter
 
+from bss2lab import arrayfile
 from bss2lab.errors import DataError, complain
 from bss2lab.learners.start import check_start
 from bss2lab.results import Epoch, versions
@@ -42,6 +41,8 @@ class Trained(Generic[C, W]):
         return self.epochs[-1]
 
 
+_EPOCHS = TypeAdapter(tuple[Epoch, ...])
+
 ImageNetwork = Trained[TrainConfig, Weights]
 SpeechNetwork = Trained[SpeechConfig, RecurrentWeights]
 
@@ -50,8 +51,7 @@ def save_network(path: Path, network: Trained[Any, Any]) -> None:
     """Write a trained network (configuration, epochs, versions, weights) to a safetensors file, whole or not at all."""
     body = {"config": network.config.model_dump(mode="json"), "versions": versions()}
     body["epochs"] = [asdict(epoch) for epoch in network.epochs]
-    arrays = {name: np.ascontiguousarray(w) for name, w in network.weights._asdict().items()}
-    write_atomically(path, safetensors.numpy.save(arrays, metadata={"bss2lab": json.dumps(body, allow_nan=False)}))
+    write_atomically(path, arrayfile.pack(body, network.weights._asdict()))
 
 
 def load_network(path: Path) -> Trained[Any, Any]:
@@ -61,14 +61,16 @@ def load_network(path: Path) -> Trained[Any, Any]:
         DataError: if the file is missing or no such network.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            body = json.loads((file.metadata() or {})["bss2lab"])
-            config: Any = config_of(body["config"])
-            kind = RecurrentWeights if isinstance(config, SpeechConfig) else Weights
-            weights: Any = kind(*(file.get_tensor(name) for name in kind._fields))
+        body, arrays = arrayfile.unpack(path)
+        config: Any = config_of(body["config"])
+        kind = RecurrentWeights if isinstance(config, SpeechConfig) else Weights
+        weights: Any = kind(*(arrays[name] for name in kind._fields))
         check_start(config, weights)
-        return Trained(config, tuple(Epoch(**epoch) for epoch in body["epochs"]), weights)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        for name, w in weights._asdict().items():
+            if w.dtype != np.float32 or not np.isfinite(w).all():
+                raise ValueError(f"{name} weights: expected finite float32, got {w.dtype}, or NaN or infinity")
+        return Trained(config, _EPOCHS.validate_python(body["epochs"]), weights)
+    except arrayfile.DAMAGE as error:
         got = " ".join(str(error).split())[:200] or type(error).__name__
         fix = "make it with `bss2lab study NAME --full --network FILE`"
         raise DataError(complain(str(path), expected="a trained network", got=got, fix=fix)) from None
