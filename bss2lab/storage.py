@@ -9,7 +9,8 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bss2lab.errors import complain
@@ -62,6 +63,41 @@ def _temporary_cache() -> Path | None:
     return folder if mine and stat.S_ISDIR(found.st_mode) else None
 
 
+_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
+
+
+def _insist(action: Callable[[], None]) -> None:
+    """Rename or remove a file that another program may hold: Windows refuses while a virus scanner reads it.
+
+    Raises:
+        OSError: if it is still refused after a second.
+    """
+    for pause in _PAUSES_S:
+        try:
+            return action()
+        except PermissionError:
+            time.sleep(pause)
+    return action()
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file another name on the same disk, in place of whatever has it.
+
+    Raises:
+        OSError: if that cannot be done, for a second (see ``_insist``).
+    """
+    _insist(lambda: os.replace(source, target))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        OSError: if that cannot be done, for a second (see ``_insist``).
+    """
+    _insist(lambda: path.unlink(missing_ok=True))
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file by way of a temporary neighbour, flushed to the disk before it takes the name.
 
@@ -91,19 +127,21 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        move(Path(temporary), path)
         temporary = None
     except OSError as error:
         raise unwritable(path, error) from error
     finally:  # (Ctrl-C leaves nothing behind either)
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                remove(Path(temporary))
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed writers of a file left beside it. Only for whoever knows that nobody writes it now."""
     for leftover in path.parent.glob(f".{path.name}.*.part"):
-        leftover.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # one that cannot be removed is in nobody's way
+            remove(leftover)
 
 
 def check_writable(path: Path) -> None:
@@ -127,4 +165,6 @@ def unwritable(path: Path, error: OSError) -> OSError:
     in_the_way = isinstance(error, FileExistsError)  # of mkdir: a file lies where the folder should
     reason = f"the file {path.parent}, which is no folder" if in_the_way else error.strerror or str(error)
     fix = "free space or choose another folder"
+    if isinstance(error, PermissionError):
+        fix = "close the program that has it open, if one has, or choose another folder"
     return OSError(error.errno, complain(str(path), expected="a place to write to", got=reason, fix=fix))

@@ -3,14 +3,16 @@
 import contextlib
 import errno
 import os
+import pathlib
 import stat
 import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bss2lab.storage import check_writable, write_atomically
+from bss2lab.storage import check_writable, move, remove, remove_leftovers, write_atomically
 
 
 def contents(folder):
@@ -171,3 +173,56 @@ def test_what_was_found_writable_can_be_written(tmp_path):
     check_writable(path)
     write_atomically(path, b"x")
     assert path.read_bytes() == b"x"
+
+
+def refusing(function, times):
+    """Wrap a system call: the first calls are refused, as Windows does while a virus scanner holds the file."""
+    left = iter(range(times))
+
+    def call(*arguments, **options):
+        if next(left, None) is not None:
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        return function(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_a_file_that_is_held_for_a_moment_is_replaced_all_the_same(times, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", refusing(os.replace, times))
+    write_atomically(path, b"new")
+    assert contents(tmp_path) == {"f": b"new"}
+
+
+def test_a_file_that_is_held_for_good_gives_one_error_that_says_what_to_do(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    slept = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(os, "replace", refusing(os.replace, 1000))
+    with pytest.raises(PermissionError, match="close the program that has it open") as caught:
+        write_atomically(path, b"new")
+    assert str(path) in str(caught.value)
+    assert 0.5 < sum(slept) < 2
+    assert contents(tmp_path) == {"f": b"old"}
+
+
+def test_leftovers_that_are_held_for_a_moment_are_removed_and_others_are_in_nobodys_way(tmp_path, monkeypatch):
+    unlink = pathlib.Path.unlink
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    for times, left in [(3, []), (1000, [".f.abc.part"])]:
+        (tmp_path / ".f.abc.part").write_bytes(b"half")
+        monkeypatch.setattr(pathlib.Path, "unlink", refusing(unlink, times))
+        remove_leftovers(tmp_path / "f")
+        assert sorted(contents(tmp_path)) == left
+
+
+@pytest.mark.parametrize("function", [move, lambda source, _: remove(source)], ids=["move", "remove"])
+def test_moving_and_removing_wait_too(function, tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"x")
+    monkeypatch.setattr(os, "replace", refusing(os.replace, 2))
+    monkeypatch.setattr(pathlib.Path, "unlink", refusing(pathlib.Path.unlink, 2))
+    function(tmp_path / "a", tmp_path / "b")
+    assert "a" not in contents(tmp_path)

@@ -60,7 +60,7 @@ def speak(
     _check_range("amplitude", amplitude, 0, 200)
     program = _program()
     voice = language if variant is None else f"{language}+{variant}"
-    with tempfile.TemporaryDirectory(prefix="bss2lab-speech-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bss2lab-speech-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "speech.wav"
         settings = ("-p", pitch, "-s", rate_wpm, "-a", amplitude)
         _call([program, "-v", voice, *map(str, settings), "-w", str(path), "--stdin"], text, voice)

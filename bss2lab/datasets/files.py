@@ -36,7 +36,7 @@ from bss2lab.datasets.catalogue import (
     entry,
 )
 from bss2lab.errors import DataError, InputError, complain
-from bss2lab.storage import user_cache, write_atomically
+from bss2lab.storage import move, remove, user_cache, write_atomically
 
 Where = Literal["data", "cache", "system", "—"]
 
@@ -306,7 +306,7 @@ def _download(dataset: Dataset, file: AnyFile, progress: bool) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=_PARTIAL) as partial:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_PARTIAL, ignore_cleanup_errors=True) as partial:
             for url, offer in [(mirror + offer.name, offer) for mirror in dataset.mirrors for offer in offers]:
                 part = Path(partial) / offer.name
                 try:
@@ -316,7 +316,7 @@ def _download(dataset: Dataset, file: AnyFile, progress: bool) -> Path:
                     continue
                 wrong, whole = _arrived(part, offer, file, target)
                 if not wrong:
-                    os.replace(whole, target)
+                    move(whole, target)
                     return target
                 failures.append(f"{url}: {wrong}")
     except OSError as error:
@@ -341,10 +341,10 @@ def _arrived(part: Path, offer: DataFile | Archive, file: DataFile | UnpackedFil
     assert isinstance(file, UnpackedFile)  # archives belong to no other kind
     whole = part.with_name(f"unpacked-{file.name}")
     wrong = packing.wrong_archive(part, offer) or packing.unpack(part, file, whole)
-    part.unlink()
+    remove(part)
     if not wrong:
         note = target.with_name(f"{target.name}.md5")
-        note.unlink(missing_ok=True)
+        remove(note)
         md5 = packing.md5_of(whole)
         if md5 != file.content_md5:  # the archive's sum is the better known one: write down what was in it
             write_atomically(note, f"{md5}\n".encode("ascii"))

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from bss2lab import arrayfile
 from bss2lab.errors import DataError, complain
 from bss2lab.runner.job import Job, Record
-from bss2lab.storage import remove_leftovers, unwritable, user_cache, write_atomically
+from bss2lab.storage import move, remove_leftovers, unwritable, user_cache, write_atomically
 from bss2lab.version import versions
 
 FORMAT = 1
@@ -102,7 +102,7 @@ class Store:
         aside = self.folder / "damaged" / path.name
         try:
             aside.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(aside)
+            move(path, aside)
         except OSError as error:
             raise unwritable(aside, error) from error
         return aside
@@ -143,7 +143,7 @@ class Store:
             remove_leftovers(self.path(key))
             yield True
             if self.path(key).exists():  # whoever still waits for this very file will find the record
-                with suppress(OSError):
+                with suppress(OSError):  # (Windows always refuses: the lock is still held)
                     path.unlink()
         finally:
             lock.release()

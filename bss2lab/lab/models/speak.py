@@ -242,7 +242,7 @@ def _sound_of(name: str, content: bytes) -> Sound:
         got = f"{len(content) / 1e6:.0f} MB"
         fix = "cut the recording into words"
         raise InputError(complain(name, expected=f"at most {MOST_BYTES / 1e6:.0f} MB", got=got, fix=fix))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / f"sound{Path(name).suffix}"
         path.write_bytes(content)
         try:
