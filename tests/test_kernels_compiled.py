@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from thread_count import threads
 
 from bss2lab.errors import InputError
-from bss2lab.kernels import Model, Traces, integrate
+from bss2lab.kernels import Model, Traces, compiled, integrate
 from bss2lab.types import Spikes
 
 DT_US = 1.7
@@ -111,6 +111,16 @@ def bursts(problem, traces):
     return traces.s_hidden.sum(dim=1).square().sum()
 
 
+def membranes(problem, traces):
+    """Only hidden membranes count: the read-out does not."""
+    return (traces.v_hidden * torch.tensor(problem["loss"][0]).to(traces.v_hidden)).square().sum()
+
+
+def everything(problem, traces):
+    """A gradient at every trace."""
+    return linear(problem, traces) + membranes(problem, traces)
+
+
 def assert_gradients_agree(got, want, tolerance, at_least=(0.0, 0.0, 0.0)):
     """Largest error below ``tolerance`` times the largest gradient (or a scale that is at least so large)."""
     for g, w, floor in zip(got, want, at_least[: len(got)], strict=True):
@@ -130,7 +140,7 @@ def without_signs(problem):
     return [g.max().item() for g in run(positive, "reference", torch.float64, inject=True, loss=linear)[1:]]
 
 
-@pytest.mark.parametrize("loss", [linear, peaks, bursts])
+@pytest.mark.parametrize("loss", [linear, peaks, bursts, everything])
 @settings(max_examples=150)
 @given(case=cases)
 def test_double_precision_gradients_with_a_recording(loss, case):
@@ -154,12 +164,13 @@ def test_single_precision_gradients_with_a_recording(case):
     assert_gradients_agree(got, want, 1e-5, [g / 20 for g in without_signs(problem)])
 
 
+@pytest.mark.parametrize("loss", [linear, everything])
 @settings(max_examples=150)
 @given(case=cases)
-def test_free_running_spikes_and_gradients(case):
+def test_free_running_spikes_and_gradients(loss, case):
     problem = build(case)
-    traces, *got = run(problem, "compiled", torch.float64, inject=False, loss=linear)
-    expected, *want = run(problem, "reference", torch.float64, inject=False, loss=linear)
+    traces, *got = run(problem, "compiled", torch.float64, inject=False, loss=loss)
+    expected, *want = run(problem, "reference", torch.float64, inject=False, loss=loss)
     assert torch.equal(traces.s_hidden, expected.s_hidden)
     torch.testing.assert_close(traces.v_hidden, expected.v_hidden, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(traces.v_output, expected.v_output, rtol=1e-10, atol=1e-10)
@@ -189,6 +200,19 @@ def test_the_random_problems_are_lively(recurrent):
     traces, *grads = run(example(recurrent=recurrent), "compiled", torch.float64, inject=False, loss=linear)
     assert 0.05 < traces.s_hidden.mean() < 0.5
     assert all(g.abs().min() < g.abs().max() / 3 for g in grads)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_loss_that_looks_at_membranes_without_gradient_stays_on_the_compiled_path(recurrent, monkeypatch):
+    """The reference kernel is for losses that need it alone."""
+    monkeypatch.setattr(compiled, "_by_reference", None)
+    problem = example(recurrent=recurrent)
+    _, *plain = run(problem, "auto", torch.float64, inject=True, loss=linear)
+    _, *looked = run(
+        problem, "auto", torch.float64, inject=True,
+        loss=lambda p, t: linear(p, t) * (1 + 0 * t.v_hidden.detach().mean()),
+    )  # fmt: skip
+    assert all(torch.equal(a, b) for a, b in zip(plain, looked, strict=True))
 
 
 def test_units_that_fire_twice_in_a_bin_count_twice():
@@ -233,17 +257,14 @@ def test_recurrent_weights_that_do_not_fit_are_refused(shape, dtype, message):
         )  # fmt: skip
 
 
-def test_hidden_membranes_are_for_looking_at():
-    """The compiled kernel passes no gradient through them, and says so instead of dropping it."""
-    problem = example()
-    w = torch.tensor(problem["w_hidden"], requires_grad=True)
-    traces = integrate(
-        w, torch.tensor(problem["w_output"]), problem["spikes"], dt_us=DT_US, model=problem["model"], kernel="compiled"
-    )
-    assert traces.s_hidden.requires_grad
-    assert not traces.v_hidden.requires_grad
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        traces.v_hidden.sum().backward()
+@pytest.mark.parametrize("inject", [False, True])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_loss_on_hidden_membranes_alone_has_the_reference_kernels_gradient(inject, recurrent):
+    problem = example(recurrent=recurrent)
+    _, *got = run(problem, "auto", torch.float64, inject=inject, loss=membranes)
+    _, *want = run(problem, "reference", torch.float64, inject=inject, loss=membranes)
+    assert want[0].abs().max() > 0
+    assert_gradients_agree(got, want, 1e-10)
 
 
 @pytest.mark.needs("two cores")

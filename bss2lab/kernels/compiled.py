@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bss2lab.errors import InputError, complain
-from bss2lab.kernels import feedforward, recurrent
+from bss2lab.kernels import feedforward, recurrent, reference
 from bss2lab.kernels.reference import Model, Traces
 from bss2lab.types import Spikes
 
@@ -51,19 +51,25 @@ class _FeedForward(torch.autograd.Function):
             s[..., :n_hidden] = recorded.s_hidden.numpy() * mask[:n_hidden]
             v_output = recorded.v_output.clone()
         ctx.state = (wo, events, mask, (*decays, scalar(model.beta)), v, s, w_hidden.shape, w_output.shape)
+        ctx.given = spikes, dt_us, model
+        ctx.set_materialize_grads(False)
         v_hidden = torch.from_numpy(v[..., :n_hidden].copy())
         s_hidden = torch.from_numpy(s[..., :n_hidden].astype(scalar))
-        ctx.mark_non_differentiable(v_hidden)
         return v_hidden, s_hidden, v_output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         wo, events, mask, scalars, v, s, shape_hidden, shape_output = ctx.state
-        _, grad_s, grad_v_output = grads
+        grad_v, grad_s, grad_v_output = grads
+        if grad_v is not None:
+            weights = np.zeros(shape_hidden, v.dtype), wo[: shape_output[1], : shape_output[0]].T
+            return *_by_reference(*ctx.given, weights, v, s, mask, grads), *[None] * 5
         pad_s = np.zeros(v.shape, v.dtype)
-        pad_s[..., : shape_hidden[1]] = grad_s.numpy()
         pad_v = np.zeros((*v.shape[:2], wo.shape[0]), v.dtype)
-        pad_v[..., : shape_output[1]] = grad_v_output.numpy()
+        if grad_s is not None:
+            pad_s[..., : shape_hidden[1]] = grad_s.numpy()
+        if grad_v_output is not None:
+            pad_v[..., : shape_output[1]] = grad_v_output.numpy()
         grad_hidden = np.empty((shape_hidden[0], v.shape[2]), v.dtype)
         grad_output = np.empty(wo.shape, v.dtype)
         feedforward.backward(
@@ -107,26 +113,59 @@ class _Recurrent(torch.autograd.Function):
             v[..., :n_hidden] = recorded.v_hidden.numpy()
             s[..., :n_hidden] = recorded.s_hidden.numpy() * mask[:n_hidden]
             v_output = recorded.v_output.clone()
-        ctx.state = (wr, wo, events, mask, (*decays, scalar(model.beta)), v, s, w_hidden.shape)
+        ctx.state = (wr, wo, events, mask, (*decays, scalar(model.beta)), v, s, w_hidden.shape, n_out)
+        ctx.given = spikes, dt_us, model
+        ctx.set_materialize_grads(False)
         v_hidden = torch.from_numpy(v[..., :n_hidden].copy())
         s_hidden = torch.from_numpy(s[..., :n_hidden].astype(scalar))
-        ctx.mark_non_differentiable(v_hidden)
         return v_hidden, s_hidden, v_output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        wr, wo, events, mask, scalars, v, s, (n_inputs, n_hidden) = ctx.state
-        _, grad_s, grad_v_output = grads
-        pad_s = np.zeros(v.shape, v.dtype)
-        pad_s[..., :n_hidden] = grad_s.numpy()
+        wr, wo, events, mask, scalars, v, s, (n_inputs, n_hidden), n_out = ctx.state
+        grad_v, grad_s, grad_v_output = grads
+        if grad_v is not None:
+            weights = np.zeros((n_inputs, n_hidden), v.dtype), wo[:n_out, :n_hidden].T, wr[:n_hidden, :n_hidden]
+            hidden, output, looped = _by_reference(*ctx.given, weights, v, s, mask, grads)
+            return hidden, looped, output, *[None] * 5
+        pad_s, pad_v = np.zeros(v.shape, v.dtype), np.zeros((*v.shape[:2], n_out), v.dtype)
+        if grad_s is not None:
+            pad_s[..., :n_hidden] = grad_s.numpy()
+        if grad_v_output is not None:
+            pad_v[...] = grad_v_output.numpy()
         gradients = np.empty((n_inputs + wr.shape[0] + wo.shape[0], wr.shape[1]), v.dtype)
-        recurrent.backward(
-            wr, wo, n_inputs, *events, mask, *scalars, v, s, pad_s, np.ascontiguousarray(grad_v_output.numpy()),
-            recurrent.BLOCK, gradients,
-        )  # fmt: skip
+        recurrent.backward(wr, wo, n_inputs, *events, mask, *scalars, v, s, pad_s, pad_v, recurrent.BLOCK, gradients)
         found = torch.from_numpy(gradients[:, :n_hidden])
         hidden, looped, output = found.split([n_inputs, wr.shape[0], wo.shape[0]])
         return hidden.clone(), looped[:n_hidden].clone(), output.T.clone(), None, None, None, None, None
+
+
+def _by_reference(
+    spikes: Spikes, dt_us: float, model: Model, weights: tuple[ndarray, ...], v: ndarray, s: ndarray, mask: ndarray,
+    grads: tuple[Tensor | None, ...],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Back-propagate by the reference kernel, about what the compiled one computed.
+
+    Args:
+        spikes, dt_us, model: as given.
+        weights: hidden (any numbers: no derivative depends on them), output and, if there are some, recurrent ones.
+        v, s, mask: padded membranes, spikes and living neurons of the forward pass.
+        grads: of the traces; None: nothing looked at that one.
+
+    Returns:
+        One gradient for each of ``weights``; None where nothing depends on them.
+    """
+    leaves = [torch.tensor(w, requires_grad=True) for w in weights]
+    n = leaves[0].shape[1]
+    states = torch.from_numpy(v[..., :n]), torch.from_numpy(s[..., :n].astype(v.dtype))
+    recorded = Traces(*states, states[0].new_zeros(*v.shape[:2], leaves[1].shape[1]))  # (read-out is linear)
+    with torch.enable_grad():
+        traces = reference.integrate(
+            leaves[0], leaves[1], dense(spikes, dt_us, leaves[0]), model, recorded=recorded,
+            alive=torch.from_numpy(mask[:n]), w_recurrent=leaves[2] if len(leaves) > 2 else None,
+        )  # fmt: skip
+    pairs = [(trace, grad) for trace, grad in zip(traces, grads, strict=True) if grad is not None]
+    return torch.autograd.grad([t for t, _ in pairs], leaves, [g for _, g in pairs], allow_unused=True)
 
 
 def integrate(
@@ -142,7 +181,8 @@ def integrate(
 ) -> Traces:
     """Run the network by the compiled kernels; see ``reference.integrate``, whose result this is.
 
-    Gradients flow from the hidden spikes and the output membranes; ``v_hidden`` is for looking at.
+    The compiled backward pass begins at the hidden spikes and the output membranes. A loss on ``v_hidden`` gets its
+    gradient too, by way of the reference kernel, at the reference kernel's speed.
 
     Raises:
         InputError: if the weights are not on the CPU, or not float32 or float64, or do not fit the input.

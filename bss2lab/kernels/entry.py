@@ -42,7 +42,8 @@ def integrate(
         kernel: ``compiled``, ``reference``, or ``auto``: compiled on the CPU, reference elsewhere.
 
     Returns:
-        Traces of hidden membranes and spikes and of output membranes, [batch, time, neuron].
+        Traces of hidden membranes and spikes and of output membranes, [batch, time, neuron]. A loss may look at any
+        of them; one on hidden membranes is back-propagated by the reference kernel, more slowly.
 
     Raises:
         InputError: shapes or dtypes that do not fit, weights that are not finite, an unknown kernel.
