@@ -24,6 +24,10 @@ class CheckpointError(Bss2Error, ValueError):
     """A checkpoint is damaged, hostile, or belongs to another configuration."""
 
 
+class WeightsWarning(UserWarning):
+    """Weights fit the chip's format, but hardly anything of the network is left in it."""
+
+
 def complain(what: str, *, expected: object, got: object, fix: str) -> str:
     """Compose the text of an error.
 

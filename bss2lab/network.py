@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from bss2lab import dynamics, quantize
 from bss2lab.chip import Emulator
 from bss2lab.dynamics import THRESHOLD
-from bss2lab.errors import InputError, complain
+from bss2lab.errors import InputError, WeightsWarning, complain
 from bss2lab.kernels import Traces
 from bss2lab.types import AnyWeights, Recording, RecurrentWeights, Substrate, Weights
 
@@ -22,6 +23,9 @@ W = TypeVar("W", bound=AnyWeights)
 
 HIDDEN_MEAN = 1e-3
 """Mean of the initial hidden weights [authors' code]."""
+
+_TOO_MANY = 0.95
+"""Fraction of a layer's weights that says: the chip was given another network than was meant."""
 
 INITIAL_SPREAD = 0.7
 """Initial standard deviation, times (1 − μ)/√fan-in [authors' code]."""
@@ -71,6 +75,9 @@ def chip_weights(weights: W, substrate: Substrate | None = None) -> tuple[W, flo
 
     Raises:
         InputError: if a weight is NaN or infinite.
+
+    Warns:
+        WeightsWarning: if almost all weights of a layer become 0, or ±63.
     """
     for layer, w in weights._asdict().items():
         if not np.isfinite(w).all():
@@ -81,8 +88,29 @@ def chip_weights(weights: W, substrate: Substrate | None = None) -> tuple[W, flo
     rounds = not isinstance(substrate, Emulator) or substrate.profile.rounds_weights
     held = quantize.quantize_weights if rounds else quantize.clip_weights
     scales = {"output": scale}
-    layers = {name: held(w, scales.get(name, quantize.HIDDEN_SCALE)) for name, w in weights._asdict().items()}
+    layers = {}
+    for name, w in weights._asdict().items():
+        layers[name] = held(w, scales.get(name, quantize.HIDDEN_SCALE))
+        _warn_of_loss(name, w, layers[name], scales.get(name, quantize.HIDDEN_SCALE))
     return weights._replace(**layers), scale
+
+
+def _warn_of_loss(layer: str, wanted: ndarray, held: ndarray, scale: float) -> None:
+    """Say so if almost nothing is left of a layer on the chip; what was 0 before does not count."""
+    some = held.ravel()[:: max(1, held.size // 1000)]  # (this is asked before every batch)
+    if np.count_nonzero((some != 0) & (np.abs(some) < quantize.WEIGHT_MAX)) > 2 * (1 - _TOO_MANY) * some.size:
+        return
+    meant = wanted != 0
+    lost = {
+        "written as 0, each below half a step": ((held == 0) & meant, "scale them up"),
+        f"clipped to ±{quantize.WEIGHT_MAX}": (np.abs(wanted) * scale > quantize.WEIGHT_MAX + 0.5, "scale them down"),
+    }
+    for what, (which, fix) in lost.items():
+        share = np.count_nonzero(which) / max(1, np.count_nonzero(meant))
+        if share > _TOO_MANY:
+            want = f"weights of 1 … {quantize.WEIGHT_MAX} steps of the chip, {1 / scale:.2g} of a threshold each"
+            text = complain(f"{layer} weights", expected=want, got=f"{100 * share:.0f} % {what}", fix=fix)
+            warnings.warn(text, WeightsWarning, stacklevel=3)
 
 
 def traces_of(recording: Recording, output_scale: float, *, overshoot: float = 0.0) -> Traces:

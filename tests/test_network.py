@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from bss2lab.errors import InputError
-from bss2lab.network import chip_weights, initial_weights, traces_of
+from bss2lab.errors import InputError, WeightsWarning
+from bss2lab.network import chip_weights, initial_recurrent_weights, initial_weights, traces_of
 from bss2lab.quantize import model_units_per_lsb
 from bss2lab.types import Recording, Spikes, Weights
 
@@ -46,7 +46,7 @@ def test_weights_on_the_chip():
     assert scale == 63.0
     assert rounded.hidden.tolist() == [[24, -62]]
     assert rounded.output.tolist() == [[32, -63], [16, 6]]
-    _, small = chip_weights(Weights(np.array([[0.1]]), np.array([[1e-3]])))
+    _, small = chip_weights(Weights(np.array([[0.1]]), np.array([[4e-3]])))
     assert small == 250.0
     _, silent = chip_weights(Weights(np.zeros((1, 1)), np.zeros((1, 1))))
     assert silent == 250.0
@@ -96,6 +96,32 @@ def test_what_the_output_scale_adds_the_trace_takes_away(largest):
     answer_lsb = rounded.output * (330 / 4.6875 / 240)  # of a substrate that follows the model exactly
     half_a_step = 0.5 / scale
     np.testing.assert_allclose(answer_lsb * model_units_per_lsb(scale), w, atol=half_a_step * 1.001)
+
+
+@pytest.mark.parametrize(
+    ("layer", "factor", "text"),
+    [
+        ("hidden", 1e-3, r"hidden weights: .*got 100 % written as 0.*scale them up"),
+        ("output", 1e-3, r"output weights: .*got 100 % written as 0.*scale them up"),
+        ("recurrent", 1e-3, r"recurrent weights: .*got 100 % written as 0.*scale them up"),
+        ("hidden", 1e5, r"hidden weights: .*got \d+ % clipped to ±63.*scale them down"),
+        ("recurrent", 1e30, r"recurrent weights: .*got 100 % clipped to ±63.*scale them down"),
+    ],
+)
+def test_weights_of_which_the_chip_holds_nothing_are_pointed_out(layer, factor, text):
+    sane = initial_recurrent_weights(70, 186, 20, tau_mem_us=6.0, dt_us=1.7, seed=0)
+    with pytest.warns(WeightsWarning, match=text):
+        chip_weights(sane._replace(**{layer: getattr(sane, layer) * np.float32(factor)}))
+
+
+def test_weights_that_are_few_or_large_or_zero_on_purpose_are_not():
+    """(Warnings are errors here.)"""
+    sane = draw()
+    sparse = np.where(np.arange(sane.hidden.size).reshape(sane.hidden.shape) % 60 == 0, sane.hidden + 0.1, 0)
+    clamped = np.where(sane.hidden > 0, 63 / 240, -63 / 240).astype(np.float32)
+    for hidden in (sane.hidden, sparse, clamped, np.zeros_like(sane.hidden)):
+        chip_weights(Weights(hidden, sane.output))
+    chip_weights(Weights(sane.hidden, 1e6 * sane.output))  # has a scale of its own
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
