@@ -31,10 +31,19 @@ class Data:
     Attributes:
         train: the training set.
         held_out: the test set, or the validation set if the configuration asks for one.
+
+    Raises:
+        InputError: on construction, if one of them is empty.
     """
 
     train: ImageSet | SpeechSet
     held_out: ImageSet | SpeechSet
+
+    def __post_init__(self) -> None:
+        for what, samples in (("training set", self.train), (f"{self.held_out.split} set", self.held_out)):
+            if not len(samples):
+                got, fix = f"none ({samples.name})", "check what was left out of it"
+                raise InputError(complain(what, expected="at least one sample", got=got, fix=fix))
 
     @classmethod
     def load(cls, config: AnyConfig, *, progress: bool = False) -> Data:

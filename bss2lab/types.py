@@ -6,9 +6,10 @@ Axes always stand in the order *batch, time, neuron*; events are (time, unit) pa
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -56,6 +57,29 @@ AnyWeights = Weights | RecurrentWeights
 
 MAX_UNITS = 2**15
 """Units are numbered with int16."""
+
+
+def names_one(index: Any) -> bool:
+    """Is it one number, not a slice or several?"""
+    return not isinstance(index, slice) and np.ndim(index) == 0
+
+
+def position(index: Any, n: int) -> int:
+    """Return the place that a number names among ``n``, as in a list: negative ones count from the end.
+
+    Raises:
+        IndexError: if there is none (which also ends a loop).
+        TypeError: if it is no integer.
+    """
+    k = operator.index(index)
+    if not -n <= k < n:
+        raise IndexError(complain("sample", expected=f"−{n} … {n - 1}", got=k, fix=f"there are {n}"))
+    return k % n
+
+
+def where(index: Any, n: int) -> ndarray:
+    """Return the places that a slice, numbers, or one boolean each name among ``n``, as an array."""
+    return np.arange(n)[index] if isinstance(index, slice) else np.asarray(index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +131,14 @@ class Spikes:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the (times_us, units) of the sample of that number, or the Spikes that a slice or an array names.
+
+        Raises:
+            IndexError: if there is no sample of that number.
+        """
+        return self.sample(position(index, len(self))) if names_one(index) else self.select(where(index, len(self)))
 
     def sample(self, index: int) -> tuple[Float32[ndarray, "events"], Int16[ndarray, "events"]]:
         """Return the (times_us, units) of one sample."""

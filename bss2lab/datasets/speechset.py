@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bss2lab.errors import DataError, InputError, complain
+from bss2lab.types import names_one, position, where
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int, Int16, Int64
@@ -25,7 +26,11 @@ HELD_OUT_SPEAKERS = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechSet:
-    """Labelled spike trains of spoken words, all channels of the cochlea model.
+    """Labelled spike trains of spoken words, all channels of the cochlea model; a map-style dataset.
+
+    ``data[k]`` is ((times in seconds, float32; channels, int16), label), arrays of its own. Words have different
+    numbers of spikes: torch's ``DataLoader`` needs a ``collate_fn``, ``list`` for instance. ``data[2:5]`` and
+    ``data[[0, 7]]`` are the ``SpeechSet`` of these words.
 
     Subsets share the arrays of events, so that splitting costs no memory. An event takes 6 bytes.
 
@@ -81,6 +86,18 @@ class SpeechSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one ((times_s, channels), label), or the set of several.
+
+        Raises:
+            IndexError: if there is no recording of that number.
+        """
+        if not names_one(index):
+            return self.subset(where(index, len(self)))
+        k = position(index, len(self))
+        times, units = self.sample(k)
+        return (times.copy(), units.copy()), int(self.labels[k])
 
     @property
     def n_spikes(self) -> Int64[ndarray, "n"]:
@@ -173,6 +190,8 @@ def split_validation(
     if speakers is None:
         if not 0 < n_speakers < len(known):
             want = f"1 … {len(known) - 1} of the {len(known)} speakers"
+            if len(known) < 2:
+                want = f"recordings of two speakers or more, here are {len(known)}"
             raise InputError(complain("n_speakers", expected=want, got=n_speakers, fix="hold out fewer"))
         chosen = np.random.default_rng(seed).permutation(known)[:n_speakers]
     else:

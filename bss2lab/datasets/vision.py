@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from bss2lab.datasets import catalogue, files, idx, images
 from bss2lab.datasets.catalogue import ImageDataset
 from bss2lab.datasets.images import Resampling
 from bss2lab.errors import DataError, InputError, complain
+from bss2lab.types import names_one, position, where
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt8
@@ -23,7 +25,10 @@ _PREFIX = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSet:
-    """Labelled grey images.
+    """Labelled grey images; a map-style dataset, as torch's ``DataLoader`` takes them.
+
+    ``data[k]`` is (image, label): the image as the chip gets it, 16×16 pixels, uint8, and its class, an int.
+    ``data[2:5]`` and ``data[[0, 7]]`` are the ``ImageSet`` of these images.
 
     Attributes:
         images: grey values, shape [n, 28, 28].
@@ -54,6 +59,21 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one (image [16, 16], label), or the set of several.
+
+        Raises:
+            IndexError: if there is no image of that number.
+        """
+        if not names_one(index):
+            return self.subset(where(index, len(self)))
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[UInt8[ndarray, "16 16"], int]]:
+        """Return several (image, label) at once, which is what torch's ``DataLoader`` asks for."""
+        part = self.subset(np.array([position(k, len(self)) for k in indices], np.int64))
+        return list(zip(part.prepare(), map(int, part.labels), strict=True))
 
     @property
     def dataset(self) -> ImageDataset:
@@ -127,7 +147,7 @@ def split_validation(data: ImageSet, n_validation: int = 5000, *, seed: int = 0)
         fix = "load the 'train' split: the test set is for the final number only"
         raise InputError(complain("split_validation", expected="a training set", got="the test set", fix=fix))
     if not 0 < n_validation < len(data):
-        want = f"1 … {len(data) - 1} images"
+        want = f"1 … {len(data) - 1} images" if len(data) > 1 else "two images or more to split"
         raise InputError(complain("n_validation", expected=want, got=n_validation, fix="hold out fewer"))
     rng = np.random.default_rng(seed)
     held_out = np.zeros(len(data), dtype=bool)
