@@ -89,25 +89,6 @@ def test_requirements_that_stand_in_two_extras_have_one_range():
         assert ranges.setdefault(want.name, want.specifier) == want.specifier, want.name
 
 
-def test_core_and_extras_are_complete():
-    core = {want.name for want in requirements()}
-    libraries = {"numpy", "scipy", "torch", "numba", "pydantic"}
-    files = {"safetensors", "h5py", "soundfile", "pooch", "tqdm", "filelock"}
-    assert core == libraries | files
-    assert {Requirement(line).name for line in EXTRAS["lab"]} == {
-        "jupyterlab",
-        "ipywidgets",
-        "anywidget",
-        "plotly",
-        "matplotlib",
-        "pillow",
-        "voila",
-        "packaging",
-    }
-    assert {Requirement(line).name for line in EXTRAS["cluster"]} == {"dask", "distributed"}
-    assert set(EXTRAS) == {"lab", "dev", "bench", "cluster"}
-
-
 def test_the_oldest_versions_are_those_that_the_ranges_begin_with():
     done = subprocess.run([sys.executable, ROOT / "tests/lowest.py"], capture_output=True, text=True, check=False)
     if sys.version_info[:2] != (3, 11):
