@@ -27,7 +27,10 @@ def user_cache() -> Path:
         return Path(chosen)
     import platformdirs
 
-    place = Path(platformdirs.user_cache_dir("bss2lab"))
+    try:
+        place = Path(platformdirs.user_cache_dir("bss2lab"))
+    except RuntimeError:  # no home folder
+        place = Path("~")
     return place if _can_make(place) else _temporary_cache() or place
 
 
@@ -44,8 +47,8 @@ def environment_cache() -> Path:
 
 @functools.cache
 def _can_make(folder: Path) -> bool:
-    """Is the folder there and writable, or can it be made? (A home that is not known is left as ``~``.)"""
-    near = next(place for place in (folder, *folder.parents) if place.exists())
+    """Is the folder there and writable, or can it be made? (A home that is not known is no place.)"""
+    near = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     return folder.is_absolute() and near.is_dir() and os.access(near, os.W_OK | os.X_OK)
 
 

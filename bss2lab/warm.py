@@ -55,16 +55,12 @@ def _chip() -> None:
 def _words() -> None:
     import numpy as np
 
-    from bss2lab.datasets.speechset import SpeechSet
+    from bss2lab.datasets import speech
     from bss2lab.inputs import encode
     from bss2lab.settings import SpeechConfig
 
-    config, two = SpeechConfig(mode="software"), np.arange(2)
-    words = SpeechSet(
-        np.array([0.1, 0.2], np.float32), np.array([9, 9], np.int16), start=two, stop=two + 1, labels=two, speakers=two,
-        index=two, classes=("a", "b"), n_units=700, split="train", name="two spikes",
-    )  # fmt: skip
-    _step(config, encode(words, config))
+    config = SpeechConfig(mode="software")
+    _step(config, encode(speech.load("speech", "test").subset(np.arange(2)), config))
 
 
 def _losses() -> None:

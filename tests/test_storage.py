@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bss2lab import storage
 from bss2lab.storage import check_writable, move, remove, remove_leftovers, write_atomically
 
 
@@ -226,3 +227,52 @@ def test_moving_and_removing_wait_too(function, tmp_path, monkeypatch):
     monkeypatch.setattr(pathlib.Path, "unlink", refusing(pathlib.Path.unlink, 2))
     function(tmp_path / "a", tmp_path / "b")
     assert "a" not in contents(tmp_path)
+
+
+@pytest.fixture
+def no_home(monkeypatch, tmp_path):
+    """No home folder, and an empty folder for temporary files."""
+
+    def unknown(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    import platformdirs
+
+    monkeypatch.setattr(platformdirs, "user_cache_dir", unknown)
+    monkeypatch.delenv("BSS2LAB_CACHE", raising=False)
+    monkeypatch.setattr(storage.tempfile, "tempdir", str(tmp_path))
+    storage._temporary_cache.cache_clear()
+    yield tmp_path
+    storage._temporary_cache.cache_clear()
+
+
+def test_without_a_home_the_cache_is_a_private_folder_that_stays(no_home):
+    folder = storage.user_cache()
+    assert folder.parent == no_home
+    assert list(no_home.iterdir()) == [folder]
+    storage._temporary_cache.cache_clear()
+    assert storage.user_cache() == folder
+    if os.name == "posix":
+        assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+@pytest.mark.parametrize("how", ["open to others", "a link", "a file"])
+def test_a_folder_that_others_could_have_filled_is_no_cache(no_home, how):
+    """Compiled code is read from there: nobody else may put it there."""
+    place = no_home / f"bss2lab-{os.getuid()}"
+    if how == "a link":
+        (no_home / "elsewhere").mkdir()
+        place.symlink_to(no_home / "elsewhere")
+    elif how == "a file":
+        place.touch()
+    else:
+        place.mkdir()
+        place.chmod(0o777)
+    assert storage.user_cache() != place
+
+
+def test_the_named_cache_is_taken_as_it_is(no_home, monkeypatch, tmp_path):
+    monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path / "mine"))
+    assert storage.user_cache() == tmp_path / "mine"
+    assert not (tmp_path / "mine").exists()

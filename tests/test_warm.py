@@ -48,7 +48,7 @@ USED = {
         from bss2lab import bundle
         from bss2lab.datasets.recorded import words_of
         from bss2lab.datasets.sound import read_sound
-        words_of([read_sound(bundle.data("speech", "example.wav"))], ("seven",))
+        words_of([read_sound(bundle.path("data/speech/example.wav"))], ("seven",))
     """,
 }
 
