@@ -1,6 +1,8 @@
 """The published HDF5 layout: what is in the file is what comes out, and what cannot be is refused by name."""
 
 import os
+import subprocess
+import sys
 
 import h5py
 import hypothesis
@@ -341,3 +343,21 @@ def test_tonic_reads_what_we_write(tmp_path):
         assert events["t"].tolist() == (times.astype(np.float64) * 1e6).astype(int).tolist()
         assert label == data.labels[i]
     assert set(INFO) == set(data.speaker_info)
+
+
+def test_a_file_that_another_process_writes_to_names_the_lock_and_the_way_round_it(tmp_path):
+    path = tmp_path / "open.h5"
+    spikefile.write(path, made_up())
+    hold = f"import h5py, sys; file = h5py.File({str(path)!r}, 'r+'); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        try:
+            h5py.File(path, "r").close()
+        except OSError:
+            with pytest.raises(DataError, match="HDF5_USE_FILE_LOCKING"):
+                spikefile.read(path)
+        else:
+            other.stdin.close()
+            pytest.skip("HDF5 locks no files here")
+        other.stdin.close()
+    assert len(spikefile.read(path)) == len(made_up())

@@ -69,6 +69,10 @@ def read(path: Path | str, *, split: Split = "train", n_units: int = N_UNITS) ->
     except DataError:
         raise
     except OSError as error:
+        if "lock file" in str(error) or "already open for write" in str(error):
+            want, got = "a file that no program has open for writing", f"a locked one ({_first_line(error)})"
+            fix = "close it there; if nobody writes to it, set HDF5_USE_FILE_LOCKING=FALSE before Python starts"
+            raise DataError(complain(str(path), expected=want, got=got, fix=fix)) from error
         if error.errno:  # of the file system
             text = complain(str(path), expected="a readable file", got=error.strerror, fix="check the path")
             raise DataError(text) from error
