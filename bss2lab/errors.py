@@ -24,6 +24,10 @@ class CheckpointError(Bss2Error, ValueError):
     """A checkpoint is damaged, hostile, or belongs to another configuration."""
 
 
+class SoundWarning(UserWarning):
+    """A recording can be used, but not as it is."""
+
+
 class WeightsWarning(UserWarning):
     """Weights fit the chip's format, but hardly anything of the network is left in it."""
 

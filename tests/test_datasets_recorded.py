@@ -1,12 +1,15 @@
 """Your own voice: sounds become recordings like those of a data set, with silence cut at both ends."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 
 from bss2lab.datasets import cochlea
-from bss2lab.datasets.recorded import LEAD_S, TRAIL_S, without_silence, words_of
+from bss2lab.datasets.recorded import LEAD_S, MANY, TRAIL_S, without_silence, words_of
 from bss2lab.datasets.sound import Sound
-from bss2lab.datasets.speechset import UNKNOWN
+from bss2lab.datasets.speechset import UNKNOWN, split_validation
 from bss2lab.errors import InputError
 
 RATE = 32_000
@@ -44,6 +47,42 @@ def test_sounds_become_recordings_of_an_unknown_speaker():
         times, units = data.sample(i)
         np.testing.assert_array_equal(units, want.units)
         np.testing.assert_allclose(times, want.times_us / 1e6, rtol=1e-6)
+
+
+def test_words_of_known_speakers_can_be_split_between_speakers():
+    data = words_of([burst()] * 4, ("a", "b"), labels=[0, 1, 0, 1], speakers=[0, 0, 5, 5], split="train")
+    train, held_out = split_validation(data, speakers=[5])
+    assert (train.speakers.tolist(), held_out.speakers.tolist()) == ([0, 0], [5, 5])
+    assert (train.labels.tolist(), held_out.split) == ([0, 1], "validation")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"speakers": [0]}, "speakers: expected 2 integers"),
+        ({"speakers": ["a", "b"]}, "speakers: expected 2 integers"),
+        ({"speakers": [0, -2]}, "speakers: .*got -2"),
+        ({"labels": [0, 1, 0]}, "labels: expected 2 integers"),
+        ({"labels": [0, 2]}, "labels: expected 0 … 1, got 2"),
+    ],
+)
+def test_labels_and_speakers_that_do_not_fit_are_refused(options, text):
+    with pytest.raises(InputError, match=text):
+        words_of([burst(), burst()], ("a", "b"), **options)
+
+
+def test_many_words_have_a_progress_bar_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    shown = {}
+    for n in (1, MANY):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        words_of([burst()] * n, ("a",))
+        shown[n] = sys.stderr.getvalue()
+    assert shown[1] == ""
+    assert f"/{MANY} [" in shown[MANY]
 
 
 def test_silence_is_no_word():

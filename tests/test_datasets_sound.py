@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bss2lab.datasets.sound import FASTEST_HZ, LONGEST_S, SLOWEST_HZ, Sound, prepare, read_sound
-from bss2lab.errors import Bss2Error, DataError, InputError
+from bss2lab.errors import Bss2Error, DataError, InputError, SoundWarning
 
 soundfile = optional.imported("soundfile")
 pytestmark = pytest.mark.needs("soundfile")
@@ -53,6 +53,34 @@ def test_channels_are_replaced_by_their_mean(tmp_path):
     left, right = tone(), tone(frequency=300.0, amplitude=0.25)
     soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], axis=1), 48_000, subtype="FLOAT")
     np.testing.assert_allclose(read_sound(tmp_path / "stereo.wav").samples, (left + right) / 2, atol=1e-7)
+
+
+def write(path, *channels, rate=48_000):
+    soundfile.write(path, np.stack(channels, axis=1), rate, "FLOAT")
+    return path
+
+
+@pytest.mark.parametrize("rest", [0.0, 0.02])
+def test_channels_that_cancel_give_way_to_the_loudest_one(tmp_path, rest):
+    left = tone()
+    path = write(tmp_path / "opposite.wav", (1 - rest) * left, -left)
+    with pytest.warns(SoundWarning, match=r"opposite\.wav.*channel [12] is taken alone"):
+        got = read_sound(path)
+    np.testing.assert_allclose(np.abs(got.samples), np.abs(left), atol=1e-6)
+
+
+def test_one_loud_channel_among_silent_ones_and_different_channels_are_averaged(tmp_path):
+    """(Warnings are errors here.)"""
+    silent, offset = np.zeros_like(tone()), np.full_like(tone(), 0.3)
+    for channels in ([tone()] + [silent] * 7, [tone(), tone(frequency=300.0)], [tone() + offset, tone() - offset]):
+        got = read_sound(write(tmp_path / "x.wav", *channels))
+        np.testing.assert_allclose(got.samples, np.mean(channels, axis=0), atol=1e-6)
+
+
+def test_a_slow_file_is_named_with_what_is_needed_and_why(tmp_path):
+    path = write(tmp_path / "slow.wav", tone(2000, 200.0), rate=2000)
+    with pytest.raises(InputError, match=r"slow\.wav: .*4,000 … .*got 2000; .*nothing above 1,000 Hz is left"):
+        read_sound(path)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000, 96_000])

@@ -7,14 +7,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
 from bss2lab.datasets import cochlea
 from bss2lab.datasets.sound import Sound, loud_ends
-from bss2lab.datasets.speechset import UNKNOWN, SpeechSet
+from bss2lab.datasets.speechset import UNKNOWN, SpeechSet, Split
 from bss2lab.errors import InputError, complain
 
 if TYPE_CHECKING:
+    from jaxtyping import Int64
+    from numpy import ndarray
+
     from bss2lab.datasets.cochlea import CochleaConfig
+
+MANY = 10
+"""So many sounds take long enough for a progress bar."""
 
 SILENT_DB = -35.0
 """What is so far below the loudest 10 ms counts as silence."""
@@ -28,9 +35,12 @@ def words_of(
     classes: tuple[str, ...],
     *,
     labels: Sequence[int] | None = None,
+    speakers: Sequence[int] | None = None,
+    split: Split = "test",
     config: CochleaConfig | None = None,
     seed: int = 0,
     keep_silence: bool = False,
+    progress: bool = True,
 ) -> SpeechSet:
     """Send sounds through the cochlea.
 
@@ -38,33 +48,58 @@ def words_of(
         sounds: one word each.
         classes: names of the words that a network knows.
         labels: which word each is; not known if not given (all are then labelled 0).
+        speakers: number of each one's speaker, from 0; unknown if not given. ``split_validation`` holds out speakers.
+        split: what the recordings are for.
         config: the cochlea; None: the defaults.
         seed: seed of the transmitter's randomness.
         keep_silence: do not cut silence from both ends.
+        progress: show a progress bar for many sounds on standard error, if that is a terminal.
 
     Returns:
-        Recordings of a test set, of unknown speakers.
+        The recordings, numbered in the order of ``sounds``.
 
     Raises:
-        InputError: if there is no sound, or one of them is silent.
+        InputError: if there is no sound, one of them is silent, or labels or speakers do not fit them.
     """
+    n = len(sounds)
+    label_of = _checked("labels", labels, n, 0, len(classes) - 1)
+    speaker_of = _checked("speakers", speakers, n, UNKNOWN, np.iinfo(np.int64).max)
     heard = [sound if keep_silence else without_silence(sound) for sound in sounds]
     config = config or cochlea.CochleaConfig()
-    spikes = cochlea.spikes_of_all(heard, config, seed=seed)
-    n = len(sounds)
+    hidden = None if progress and n >= MANY else True  # (None: shown on a terminal)
+    with tqdm(total=n, desc="inner ear", unit="word", leave=False, disable=hidden) as bar:
+
+        def show(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
+        spikes = cochlea.spikes_of_all(heard, config, seed=seed, on_sound=show)
     return SpeechSet(
         times_s=(spikes.times_us.astype(np.float64) / 1e6).astype(np.float32),
         units=spikes.units.astype(np.int16),
         start=spikes.offsets[:-1],
         stop=spikes.offsets[1:],
-        labels=np.zeros(n, np.int64) if labels is None else np.asarray(labels, np.int64),
-        speakers=np.full(n, UNKNOWN),
+        labels=np.zeros(n, np.int64) if label_of is None else label_of,
+        speakers=np.full(n, UNKNOWN) if speaker_of is None else speaker_of,
         index=np.arange(n),
         classes=classes,
         n_units=config.n_channels,
-        split="test",
+        split=split,
         name=", ".join(sound.name for sound in sounds[:3]),
     )
+
+
+def _checked(what: str, given: Sequence[int] | None, n: int, low: int, high: int) -> Int64[ndarray, "n"] | None:
+    if given is None:
+        return None
+    values = np.asarray(given)
+    if values.shape != (n,) or (n and values.dtype.kind not in "iu"):
+        got = f"{values.dtype} of shape {list(values.shape)}"
+        raise InputError(complain(what, expected=f"{n} integers, one per sound", got=got, fix="pass one for each"))
+    bad = values[(values < low) | (values > high)]
+    if len(bad):
+        want = f"{low} … {high}" if what == "labels" else "numbers from 0"
+        raise InputError(complain(what, expected=want, got=int(bad[0]), fix="count from 0"))
+    return values.astype(np.int64)
 
 
 def without_silence(sound: Sound) -> Sound:

@@ -8,13 +8,14 @@ the end. Resampling is ours: the published recordings are at 48 kHz as they stan
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bss2lab.errors import DataError, InputError, complain
+from bss2lab.errors import DataError, InputError, SoundWarning, complain
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64
@@ -27,7 +28,10 @@ SHORTEST_S = 1e-3
 """Shortest sound in seconds."""
 
 SLOWEST_HZ, FASTEST_HZ = 4_000, 768_000
-"""Sampling rates that are taken for rates of sound."""
+"""Sampling rates that are taken for rates of sound. Slower ones hold nothing above 2 kHz: too little of a word."""
+
+_CANCELLED = 0.1
+"""Mean of the channels over what the loudest one alone would give: below this, they cancel each other."""
 
 SILENCE_RMS = 1e-9
 """Below this root-mean-square amplitude (full scale is 1; 24 bits end at 10⁻⁷) a sound counts as silent."""
@@ -59,8 +63,12 @@ class Sound:
             fix = "take the mean of its channels"
             raise InputError(complain(self.name, expected="one channel, [samples]", got=samples.shape, fix=fix))
         if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or not SLOWEST_HZ <= rate <= FASTEST_HZ:
+            what = f"sampling rate of {self.name}"
             want = f"a whole number of Hz, {SLOWEST_HZ:,} … {FASTEST_HZ:,}"
-            raise InputError(complain("sample_rate_hz", expected=want, got=rate, fix="48,000 is the rate of SHD"))
+            fix = "48,000 is the rate of SHD"
+            if isinstance(rate, int | np.integer) and 0 < rate < SLOWEST_HZ:
+                fix = f"record anew: at {rate:,} Hz nothing above {rate // 2:,} Hz is left, too little of a word"
+            raise InputError(complain(what, expected=want, got=rate, fix=fix))
         check_duration(self.name, len(samples), int(rate))
         bad = len(samples) - np.count_nonzero(np.isfinite(samples))
         if bad:
@@ -124,7 +132,8 @@ def loud_ends(samples: Float64[ndarray, "n"], sample_rate_hz: int, below_db: flo
 def read_sound(path: str | Path) -> Sound:
     """Read a sound file: WAV, FLAC, OGG and whatever else libsndfile knows, at any bit depth.
 
-    Integers are scaled to full scale ±1; several channels are replaced by their mean. The sampling rate stays.
+    Integers are scaled to full scale ±1; several channels are replaced by their mean, or by the loudest one where they
+    cancel each other (one of them is wired the wrong way round). The sampling rate stays.
 
     Args:
         path: the file.
@@ -132,6 +141,9 @@ def read_sound(path: str | Path) -> Sound:
     Raises:
         DataError: if there is no such file, or it holds no sound.
         InputError: if what it holds is no usable sound: empty, longer than 5 s, with NaN samples.
+
+    Warns:
+        SoundWarning: if its channels cancel each other.
     """
     path = Path(path)
     if not path.is_file():
@@ -145,7 +157,21 @@ def read_sound(path: str | Path) -> Sound:
             rate = int(file.samplerate)
     except (RuntimeError, TypeError) as error:  # libsndfile's own; a raw format that says nothing about itself
         raise DataError(_no_sound(path, error)) from error
-    return Sound(channels.mean(axis=1), rate, str(path))
+    return Sound(_one_channel(channels, str(path)), rate, str(path))
+
+
+def _one_channel(channels: Float64[ndarray, "samples channels"], name: str) -> Float64[ndarray, "samples"]:
+    """Return the mean of the channels; the loudest alone where little is left of it in the mean."""
+    mean = channels.mean(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused later
+        left, loudness = float(mean.std()), channels.std(axis=0)
+    loudest = int(loudness.argmax())
+    if not left < _CANCELLED * loudness[loudest] / channels.shape[1]:
+        return mean
+    got = f"opposite ones, whose mean is {100 * left / loudness[loudest]:.0f} % as loud"
+    fix = f"channel {loudest + 1} is taken alone: swap the poles of the other microphone"
+    warnings.warn(complain(name, expected="channels that add up", got=got, fix=fix), SoundWarning, stacklevel=3)
+    return channels[:, loudest]
 
 
 def prepare(sound: Sound, *, sample_rate_hz: int, level_rms: float, ramp_ms: float | None) -> Float64[ndarray, "n"]:
