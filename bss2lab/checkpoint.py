@@ -48,12 +48,25 @@ class Position:
     sums: BatchResult
 
 
-_POSITION = TypeAdapter(Position)
+@dataclass(frozen=True, slots=True)
+class OwnData:
+    """What a run was trained on that is in no catalogue.
+
+    Attributes:
+        name: what the data are called.
+        classes: names of the classes, by label.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+
+
+_POSITION, _OWN = TypeAdapter(Position), TypeAdapter(OwnData | None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """A checkpoint read back."""
+    """A checkpoint read back. ``data`` is None where the run was on the data set that its configuration names."""
 
     path: Path
     config: AnyConfig
@@ -62,6 +75,7 @@ class Loaded:
     codes: Codes | None
     position: Position
     state: dict[str, ndarray]
+    data: OwnData | None = None
 
     def chip(self) -> Chip | None:
         """Return the very chip that the run was on, with its codes; None if there was none."""
@@ -70,7 +84,10 @@ class Loaded:
         return Chip(self.chip_seed, self.profile, codes=self.codes)
 
 
-def save(path: Path, config: AnyConfig, chip: Substrate | None, position: Position, state: dict[str, ndarray]) -> None:
+def save(
+    path: Path, config: AnyConfig, chip: Substrate | None, position: Position, state: dict[str, ndarray],
+    data: OwnData | None = None,
+) -> None:  # fmt: skip
     """Write a checkpoint.
 
     Random states need no room in it: every draw is a function of (seed, epoch, batch).
@@ -86,6 +103,8 @@ def save(path: Path, config: AnyConfig, chip: Substrate | None, position: Positi
         "chip": _describe(chip) if isinstance(chip, Chip) else None,
         "position": asdict(position),
     }
+    if data is not None:
+        header["data"] = asdict(data)
     write_atomically(path, arrayfile.pack(header, state))
 
 
@@ -107,7 +126,7 @@ def load(path: Path, config: AnyConfig | None = None, chip: Substrate | None = N
         saved = config_of(header["config"])
         chip_seed, profile, codes = _chip(header["chip"])
         position = _position(header["position"])
-        numerics = header["numerics"]
+        numerics, data = header["numerics"], _OWN.validate_python(header.get("data"))
     except FileNotFoundError:
         text = complain("checkpoint", expected="a file", got=f"nothing at {path}", fix="train with --save first")
         raise CheckpointError(text) from None
@@ -121,7 +140,7 @@ def load(path: Path, config: AnyConfig | None = None, chip: Substrate | None = N
         _check_same(path, saved, config)
         if chip is not None:
             _check_same_chip(path, chip_seed, profile, codes, chip)
-    return Loaded(path, saved, chip_seed, profile, codes, position, state)
+    return Loaded(path, saved, chip_seed, profile, codes, position, state, data)
 
 
 def misfit(path: Path, reason: object) -> CheckpointError:

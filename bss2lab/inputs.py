@@ -31,6 +31,7 @@ class Data:
     Attributes:
         train: the training set.
         held_out: the test set, or the validation set if the configuration asks for one.
+        origin: name of the data set in the catalogue; None: your own data.
 
     Raises:
         InputError: on construction, if one of them is empty.
@@ -38,6 +39,7 @@ class Data:
 
     train: ImageSet | SpeechSet
     held_out: ImageSet | SpeechSet
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         for what, samples in (("training set", self.train), (f"{self.held_out.split} set", self.held_out)):
@@ -53,7 +55,8 @@ class Data:
             DataError: if a file is corrupt or cannot be had.
             InputError: if more is to be held out than there is.
         """
-        return cls(*(_words(config, progress) if isinstance(config, SpeechConfig) else _images(config, progress)))
+        sets = _words(config, progress) if isinstance(config, SpeechConfig) else _images(config, progress)
+        return cls(*sets, origin=config.task)
 
 
 def encode(data: ImageSet | SpeechSet, config: AnyConfig, augment: np.random.Generator | None = None) -> Samples:

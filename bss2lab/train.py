@@ -150,6 +150,9 @@ class Run(Generic[C]):
         self.chip: Substrate | None = (chip or chip_of(config)) if config.on_chip else None
         self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip, start)
         self._own_objective = objective is not None
+        self._own_data = None
+        if data is not None and data.origin is None:
+            self._own_data = checkpoint.OwnData(data.train.name, data.train.classes)
         self.epochs: list[Epoch] = []
         self.changes: list[Change] = []
         self._batch, self._seconds, self._sums = 0, 0.0, BatchResult()
@@ -266,7 +269,8 @@ class Run(Generic[C]):
         """Keep the checkpoint, if the run has a place for it."""
         if self.directory is not None:
             position = checkpoint.Position(list(self.epochs), self._batch, self._seconds, self._sums)
-            checkpoint.save(self.directory / checkpoint.FILE, self.config, self.chip, position, self.learner.state())
+            path, state = self.directory / checkpoint.FILE, self.learner.state()
+            checkpoint.save(path, self.config, self.chip, position, state, self._own_data)
 
     @property
     def profile(self) -> ChipProfile | None:

@@ -121,6 +121,12 @@ def test_a_checkpoint_holds_what_made_it(made):
     assert {"bss2lab", "python", "numpy", "torch", "numba"} <= set(made.header["versions"])
 
 
+def test_your_own_data_are_named_in_the_checkpoint(data, tmp_path, made):
+    assert checkpoint.load(made.path).data is None
+    Run(CONFIG, Data(data.train, data.held_out), directory=tmp_path)
+    assert checkpoint.load(tmp_path / checkpoint.FILE).data == checkpoint.OwnData("mnist", data.train.classes)
+
+
 def test_nothing_but_the_checkpoint_lies_in_its_folder(made):
     assert [p.name for p in made.path.parent.iterdir()] == [checkpoint.FILE]
 
@@ -343,6 +349,11 @@ def test_hostile_headers_are_refused(name, resume, made):
     path, value = HOSTILE[name]
     text = refusal(resume, packed(changed(made.header, *path, to=value), made.state))
     assert "expected a whole checkpoint of bss2lab" in text
+
+
+@pytest.mark.parametrize("own", [3, [], {"name": "x"}, {"name": 3, "classes": []}, {"name": "x", "classes": [1]}])
+def test_data_that_are_none_are_refused(own, resume, made):
+    refusal(resume, packed(made.header | {"data": own}, made.state))
 
 
 def test_epochs_that_repeat_or_skip_are_refused(resume, made):

@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from bursts import words
 
 from bss2lab.cli import main
 from bss2lab.datasets import catalogue
+from bss2lab.inputs import Data
+from bss2lab.settings import SpeechConfig
+from bss2lab.train import Run
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "speech" / "example.wav"
 CLASSES = catalogue.speech("speech").classes
@@ -30,6 +34,17 @@ def test_a_sound_file_is_answered_with_a_word(where, checkpoint, capsys):
     assert f"({where}; the network was trained on" in out
     assert any(f"example.wav: “{word}”" in out for word in CLASSES)
     assert "input spikes" in out
+
+
+def test_a_network_that_learned_your_own_words_says_so_and_names_them(tmp_path, capsys):
+    config = SpeechConfig(n_hidden=12, n_classes=4, n_steps=30, epochs=1, threads=1)
+    own = words(9, classes=("yes", "no", "maybe"), name="my recordings")
+    list(Run(config, Data(own, own), directory=tmp_path).fit())
+    assert main(["classify", str(EXAMPLE), "--checkpoint", str(tmp_path), "--json", str(tmp_path / "a.json")]) == 0
+    assert "trained on your own data, my recordings" in capsys.readouterr().out
+    answers = json.loads((tmp_path / "a.json").read_text())
+    assert answers["trained_on"] == "your own data, my recordings"
+    assert {word for word, _ in answers["answers"][0]["ranking"]} == {"yes", "no", "maybe"}
 
 
 def test_answers_as_json_do_not_depend_on_the_company(checkpoint, capsys, tmp_path):

@@ -49,13 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_json(arguments)
     if not 0 <= arguments.seed < 2**62:
         raise InputError(complain("--seed", expected="0 … 2⁶² − 1", got=arguments.seed, fix="leave it out"))
-    config, weights, chip = _network(arguments)
+    config, weights, chip, own = _network(arguments)
     sounds = [read_sound(path) for path in arguments.files]
-    classes = catalogue.speech(config.task).classes[: config.n_classes]
+    classes = (own.classes if own else catalogue.speech(config.task).classes)[: config.n_classes]
     words = words_of(sounds, classes, seed=arguments.seed, keep_silence=arguments.keep_silence)
     answers = listen(config, weights, words, chip=chip, noise_seed=arguments.seed)
     where = "software model" if chip is None else "emulated chip"
-    trained = catalogue.speech(config.task).title
+    trained = f"your own data, {own.name}" if own else catalogue.speech(config.task).title
     record = {
         "trained_on": trained, "run_on": where, "versions": versions(),
         "answers": [{"file": str(f), **asdict(a)} for f, a in zip(arguments.files, answers, strict=True)],
@@ -75,11 +75,14 @@ def _line(path: Path, answer: Heard) -> str:
     )
 
 
-def _network(arguments: argparse.Namespace) -> tuple[SpeechConfig, RecurrentWeights, Chip | None]:
-    """Return the network's configuration, its weights, and the chip that it runs on."""
+def _network(
+    arguments: argparse.Namespace,
+) -> tuple[SpeechConfig, RecurrentWeights, Chip | None, checkpoint.OwnData | None]:
+    """Return the network's configuration, its weights, the chip that it runs on, and whose data it learned."""
+    own = None
     if arguments.checkpoint is not None:
         loaded = checkpoint.load(arguments.checkpoint / checkpoint.FILE)
-        config, chip = loaded.config, loaded.chip()
+        config, chip, own = loaded.config, loaded.chip(), loaded.data
         source = arguments.checkpoint
         weights: Any = saved_learner(loaded).weights()
     else:
@@ -90,4 +93,4 @@ def _network(arguments: argparse.Namespace) -> tuple[SpeechConfig, RecurrentWeig
     if not isinstance(config, SpeechConfig):
         fix = "train one with `bss2lab train speech --save DIR`"
         raise InputError(complain(str(source), expected="a network for words", got=f"one for {config.task}", fix=fix))
-    return config, weights, None if arguments.software else chip
+    return config, weights, None if arguments.software else chip, own

@@ -80,6 +80,11 @@ class ImageSet:
         """The catalogue's entry: title, class names, licence."""
         return catalogue.images(self.name)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by label."""
+        return self.dataset.classes
+
     def prepare(
         self,
         rotation_deg: Float[ndarray, "n"] | None = None,

@@ -63,7 +63,8 @@ class _FeedForward(torch.autograd.Function):
         grad_v, grad_s, grad_v_output = grads
         if grad_v is not None:
             weights = np.zeros(shape_hidden, v.dtype), wo[: shape_output[1], : shape_output[0]].T
-            return *_by_reference(*ctx.given, weights, v, s, mask, grads), *[None] * 5
+            found = _by_reference(ctx.given, weights, v, s, mask, grads)
+            return *found, None, None, None, None, None
         pad_s = np.zeros(v.shape, v.dtype)
         pad_v = np.zeros((*v.shape[:2], wo.shape[0]), v.dtype)
         if grad_s is not None:
@@ -126,8 +127,8 @@ class _Recurrent(torch.autograd.Function):
         grad_v, grad_s, grad_v_output = grads
         if grad_v is not None:
             weights = np.zeros((n_inputs, n_hidden), v.dtype), wo[:n_out, :n_hidden].T, wr[:n_hidden, :n_hidden]
-            hidden, output, looped = _by_reference(*ctx.given, weights, v, s, mask, grads)
-            return hidden, looped, output, *[None] * 5
+            hidden, output, looped = _by_reference(ctx.given, weights, v, s, mask, grads)
+            return hidden, looped, output, None, None, None, None, None
         pad_s, pad_v = np.zeros(v.shape, v.dtype), np.zeros((*v.shape[:2], n_out), v.dtype)
         if grad_s is not None:
             pad_s[..., :n_hidden] = grad_s.numpy()
@@ -141,13 +142,13 @@ class _Recurrent(torch.autograd.Function):
 
 
 def _by_reference(
-    spikes: Spikes, dt_us: float, model: Model, weights: tuple[ndarray, ...], v: ndarray, s: ndarray, mask: ndarray,
+    given: tuple[Spikes, float, Model], weights: tuple[ndarray, ...], v: ndarray, s: ndarray, mask: ndarray,
     grads: tuple[Tensor | None, ...],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Back-propagate by the reference kernel, about what the compiled one computed.
 
     Args:
-        spikes, dt_us, model: as given.
+        given: input, step in µs, and model.
         weights: hidden (any numbers: no derivative depends on them), output and, if there are some, recurrent ones.
         v, s, mask: padded membranes, spikes and living neurons of the forward pass.
         grads: of the traces; None: nothing looked at that one.
@@ -155,6 +156,7 @@ def _by_reference(
     Returns:
         One gradient for each of ``weights``; None where nothing depends on them.
     """
+    spikes, dt_us, model = given
     leaves = [torch.tensor(w, requires_grad=True) for w in weights]
     n = leaves[0].shape[1]
     states = torch.from_numpy(v[..., :n]), torch.from_numpy(s[..., :n].astype(v.dtype))

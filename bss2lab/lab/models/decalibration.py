@@ -319,7 +319,8 @@ class Decalibration(ViewModel):
         if self._data is None:
             return data_of(config)
         images = cast("ImageSet", self._data.train)
-        return Data(images.take(min(config.limit or len(images), len(images))), self._data.held_out)
+        some = images.take(min(config.limit or len(images), len(images)))
+        return Data(some, self._data.held_out, self._data.origin)
 
     def _file(self, network: ImageNetwork, start: Weights | None) -> None:
         if self._data is not None:
