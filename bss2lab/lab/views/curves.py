@@ -73,10 +73,11 @@ class Curves(w.VBox):
 
     def flush(self) -> None:
         """Redraw now, whenever it was done last."""
+        if self._over:
+            return
         self.frame = curves.frame(curves.courses_of(self._runs))
         self._drawn_at = time.monotonic()
-        if not self._over:
-            _redraw(self.figure, self.frame)
+        _redraw(self.figure, self.frame)
 
     def picture(self) -> PaperFigure:
         """Return the latest curves as a Matplotlib figure, which a saved notebook keeps."""

@@ -1,6 +1,6 @@
 """Which widget is shown under a name: the latest. What was shown there before is taken down, and says so.
 
-ipywidgets keeps every widget until it is closed, and a cockpit is made of 173 of them: a cell that is run again must
+ipywidgets keeps every widget until it is closed, and a cockpit is made of some 160: a cell that is run again must
 not leave them behind. The one before the present one lives on as a line of text; those before that are closed.
 """
 
