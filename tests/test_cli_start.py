@@ -110,3 +110,19 @@ def test_no_home_folder_and_an_unknown_user(words, tmp_path, monkeypatch):
     done = run(words, tmp_path, HOMELESS)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+def test_a_warning_of_ours_is_one_line(monkeypatch, capsys):
+    import warnings
+
+    from bss2lab.errors import SoundWarning
+
+    def run(arguments):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("the louder one is used", SoundWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("bss2lab.cli.data.show", run)
+    assert main(["data", "list"]) == 0
+    assert capsys.readouterr().err == "bss2lab: the louder one is used\n"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from typing import Any
 
 from bss2lab.cli import text
 from bss2lab.cli.packages import broken_package
-from bss2lab.errors import Bss2Error
+from bss2lab.errors import Bss2Error, SoundWarning, WeightsWarning
 from bss2lab.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -61,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             _compile_ahead(words)
             arguments = parser(next((word for word in words if word != "--"), None)).parse_args(words)
-            return arguments.run(arguments)
+            with _plain_warnings():
+                return arguments.run(arguments)
         finally:
             text.flush()
     except KeyboardInterrupt:
@@ -78,6 +81,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"bss2lab: {line}", file=sys.stderr)
         text.discard()
         return 2
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Let our own warnings be one line on standard error, without a place in the code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def ours(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, (SoundWarning, WeightsWarning)):
+                print(f"bss2lab: {message}", file=sys.stderr)
+            else:
+                show(message, category, *rest)
+
+        warnings.showwarning = ours  # type: ignore[assignment]
+        yield
 
 
 def _compile_ahead(words: Sequence[str]) -> None:
