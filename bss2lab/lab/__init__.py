@@ -142,8 +142,8 @@ def look(
     """Show the sample explorer: any test sample on the chip, its spikes, read-out and membranes.
 
     Args:
-        network: a trained network, or a file with one (``bundle.results() / "fig5_network.safetensors"``: words); that of
-            figure 3B if not given.
+        network: a trained network, or a file with one (``bundle.results() / "fig5_network.safetensors"``: words);
+            that of figure 3B if not given.
         data: the test set; loaded if not given.
         key: its name; a second explorer of the same name takes the place of the first.
 
