@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 def renderer_of(figure):
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
     return canvas.get_renderer()
 
 
@@ -35,8 +35,7 @@ def across(axes, *, vertical):
 
 
 def words(figure):
-    """Return all that is written on a figure."""
-    renderer_of(figure)
+    """Return all that is written on a figure (numbers at the axes only once it is drawn)."""
     return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 

@@ -90,7 +90,7 @@ def assert_inside(axes, lines=None):
 def assert_texts_apart_and_on_paper(figure):
     """Titles and labels of different axes do not run into each other, and the legend is on the paper."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
     renderer = canvas.get_renderer()
     boxes = [
         text.get_window_extent(renderer)

@@ -34,7 +34,7 @@ def rectangles(axes, label=None):
 def written(figure):
     """Every text that is seen, with its box in pixels."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
     renderer = canvas.get_renderer()
     texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
     return [(t, Text.get_window_extent(t, renderer)) for t in texts if _is_shown(t)]

@@ -77,14 +77,13 @@ def texts(axes):
 
 
 def everything(figure):
-    FigureCanvasAgg(figure).draw()
     return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
 def assert_texts_apart(figure, axes):
     """No two texts of these axes lie on one another."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
     boxes = [t.get_window_extent(canvas.get_renderer()) for t in axes.texts if t.get_text()]
     for k, a in enumerate(boxes):
         for b in boxes[k + 1 :]:
