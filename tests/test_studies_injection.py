@@ -77,7 +77,8 @@ def test_the_twin_does_what_the_emulated_chip_does(kind, weights, samples):
     apart = np.abs(run.v_hidden.numpy() - membranes[:, :, : CONFIG.n_hidden]).max(axis=1)
     assert np.quantile(apart[same], 0.999) < 0.1  # mV; thresholds lie hundreds above rest
     assert np.abs(membranes[:, :, 0] - membranes[:, :1, 0]).max() > 20  # there is something to agree on
-    images = same.all(axis=1)
+    images = (same & (apart < 1.0)).all(axis=1)  # elsewhere a spike came one fine step earlier or later
+    assert images.mean() > 0.9
     apart = np.abs(run.v_output.numpy()[images] - membranes[images][:, :, -10:])
     assert np.quantile(apart, 0.999) < 0.1
     assert apart.max() < 1.0  # a membrane that grazes its threshold: single precision moves the crossing
