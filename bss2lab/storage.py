@@ -34,9 +34,15 @@ def user_cache() -> Path:
     return place if _can_make(place) else _temporary_cache() or place
 
 
+NONE = "-"
+"""Value of ``BSS2LAB_SHARED_CACHE`` for: no shared cache at all."""
+
+
 def shared_caches() -> list[Path]:
     """Return the folders of what was made for everybody: ``BSS2LAB_SHARED_CACHE``, and this Python's. Never written."""
     chosen = os.environ.get("BSS2LAB_SHARED_CACHE")
+    if chosen == NONE:
+        return []
     return [*([Path(chosen)] if chosen else []), environment_cache()]
 
 

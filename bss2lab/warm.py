@@ -11,12 +11,14 @@ A first run compiles for about half a minute, once per computer. ``bss2lab warm`
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,7 +27,7 @@ from typing import Any
 
 from bss2lab.errors import InputError, complain
 from bss2lab.machine import usable_cores
-from bss2lab.storage import shared_caches, user_cache, write_atomically
+from bss2lab.storage import NONE, shared_caches, user_cache, write_atomically
 
 
 def _training() -> None:
@@ -120,25 +122,31 @@ class Warming:
 
     Attributes:
         processes: each with the names of its groups.
+        folder: the cache that they fill.
     """
 
     processes: tuple[tuple[subprocess.Popen[bytes], tuple[str, ...]], ...]
+    folder: Path
 
     def wait(self) -> tuple[str, ...]:
-        """Wait for all of them; return the groups that could not be compiled."""
-        return tuple(name for process, names in self.processes for name in names if process.wait() != 0)
+        """Wait for all of them; return the groups that are not compiled."""
+        for process, _ in self.processes:
+            process.wait()
+        names = [name for _, names in self.processes for name in names]
+        return tuple(name for name in names if not _is_noted(name, [self.folder]))
 
 
-def start(groups: Sequence[str] = FIRST, *, folder: Path | None = None, again: bool = False) -> Warming:
-    """Begin to compile, in as many processes as there are cores; those groups that are compiled are left out.
+def start(groups: Sequence[str] = FIRST, *, folder: Path | None = None, quiet: bool = True) -> Warming:
+    """Begin to compile, in as many processes as there are cores.
 
     Args:
         groups: names in ``GROUPS``.
-        folder: cache to fill, as ``BSS2LAB_CACHE`` names it; the user's if not given.
-        again: do not trust the note that says that a group is compiled.
+        folder: cache to fill with all of them. If not given, the user's is filled with what is not compiled yet;
+            and nothing is done on a single core, or if ``BSS2LAB_WARM`` is 0.
+        quiet: write no errors to standard error.
 
     Returns:
-        The processes; none if there is nothing to do, or only one core to do it on.
+        The processes, none if there is nothing to do.
 
     Raises:
         InputError: if there is no such group.
@@ -146,61 +154,77 @@ def start(groups: Sequence[str] = FIRST, *, folder: Path | None = None, again: b
     for name in groups:
         if name not in GROUPS:
             raise InputError(complain("group", expected=", ".join(GROUPS), got=repr(name), fix="choose one of them"))
-    cache = folder or user_cache()
-    wanted = [name for name in GROUPS if name in groups and (again or not is_compiled(name))]
-    cores = usable_cores()
-    if not again and (cores < 2 or os.environ.get(OFF) == "0"):
+    cores, cache = usable_cores(), folder or user_cache()
+    wanted = [name for name in GROUPS if name in groups and (folder or not is_compiled(name))]
+    if folder is None and (cores < 2 or os.environ.get(OFF) == "0"):
         wanted = []
     lanes = min(cores, len(wanted))
-    shares = [tuple(wanted[lane::lanes]) for lane in range(lanes)]
-    warming = Warming(tuple((_process(cache, share), share) for share in shares))
-    for process, _ in warming.processes:
+    processes = []
+    for share in (tuple(wanted[lane::lanes]) for lane in range(lanes)):
+        with contextlib.suppress(OSError):  # no room for another process: then the kernel is compiled when needed
+            processes.append((_process(cache, share, alone=folder is not None, quiet=quiet), share))
+    for process, _ in processes:
         threading.Thread(target=process.wait, daemon=True).start()  # (somebody has to hear of its end)
-    return warming
+    return Warming(tuple(processes), cache)
 
 
 def is_compiled(group: str) -> bool:
     """Is a group compiled, for this user or for everybody, by these versions, from this code, for this processor?"""
-    return any(_note(cache, group).exists() for cache in (*shared_caches(), user_cache()))
+    return _is_noted(group, [*shared_caches(), user_cache()])
 
 
-def _process(cache: Path, names: Sequence[str]) -> subprocess.Popen[bytes]:
+def _process(cache: Path, names: Sequence[str], *, alone: bool, quiet: bool) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "BSS2LAB_CACHE": str(cache)}
-    command = [sys.executable, "-m", "bss2lab.warm", *names]
-    return subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    if alone:  # what others have is not in this folder
+        environment["BSS2LAB_SHARED_CACHE"] = NONE
+    command = [sys.executable, "-P", "-m", "bss2lab.warm", *names]  # -P: not the modules of the current folder
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, env=environment, stdin=null, stdout=null, stderr=null if quiet else None)
 
 
 def _note(cache: Path, group: str) -> Path:
-    """Return the file that says that a group is compiled."""
+    """Return the file that lists the kernels of a group that was compiled."""
+    return cache / "kernels" / f"{group}-{_state()}.note"
+
+
+@functools.cache
+def _state() -> str:
+    """Return a digest of what kernels follow from: these sources, versions, this processor."""
+    from llvmlite import binding
+
     package = Path(__file__).parent
     sources = [package / f"{name}.py" for name in ("dynamics", "surrogate", "quantize", "warm")]
     sources += [*sorted((package / "kernels").glob("*.py")), *sorted((package / "datasets").glob("*.py"))]
-    digest = hashlib.sha256(f"{sys.version} {_versions()} {_processor()}".encode())
+    versions = [metadata.version(name) for name in ("numba", "llvmlite", "numpy")]
+    digest = hashlib.sha256(repr((sys.version, versions, platform.machine(), binding.get_host_cpu_name())).encode())
     for source in sources:
         digest.update(source.read_bytes())
-    return cache / "kernels" / f"{group}-{digest.hexdigest()[:16]}.note"
+    return digest.hexdigest()[:16]
 
 
-def _versions() -> str:
-    return " ".join(metadata.version(name) for name in ("numba", "llvmlite", "numpy"))
-
-
-def _processor() -> str:
-    from llvmlite import binding
-
-    return f"{platform.machine()} {binding.get_host_cpu_name()}"
+def _is_noted(group: str, caches: Sequence[Path]) -> bool:
+    for cache in caches:
+        with contextlib.suppress(OSError):
+            names = _note(cache, group).read_text(encoding="utf-8").split()
+            if all(any((one / "kernels" / name).exists() for one in caches) for name in names):
+                return True
+    return False
 
 
 def main(names: Sequence[str]) -> int:
-    """Compile groups one after the other (what a process of ``start`` does)."""
-    cache = user_cache()
+    """Compile groups one after the other (what a process of ``start`` does); return 1 if one failed."""
+    from bss2lab.kernels import cache
+
+    failed = 0
     for name in names:
-        GROUPS[name][1]()
-        with contextlib.suppress(OSError):
-            write_atomically(_note(cache, name), b"")
-    return 0
+        cache.used.clear()
+        try:
+            GROUPS[name][1]()
+            write_atomically(_note(user_cache(), name), "\n".join(sorted(cache.used)).encode())
+        except Exception:
+            traceback.print_exc()
+            failed = 1
+    return failed
 
 
 if __name__ == "__main__":

@@ -305,3 +305,97 @@ def test_a_function_that_does_not_compile_leaves_no_lock(module: Any, tmp_path: 
     for path in (tmp_path / "cache" / "kernels").glob(".*.lock"):
         filelock.FileLock(path).acquire(timeout=0.0).lock.release()
     assert broken.total(VALUES) == 12.0
+
+
+def test_what_is_kept_is_what_is_in_memory_whatever_the_file_says_now(module: Any) -> None:
+    """A process that goes on while its package is replaced must not put its old code under the new name."""
+    old = module()
+    Path(old.__file__).write_text(SOURCE.replace("FACTOR = 2.0", "FACTOR = 3.0").replace('"""A module."""', "\n" * 9))
+    assert old.total(VALUES) == 12.0
+    new = module(SOURCE.replace("FACTOR = 2.0", "FACTOR = 3.0"))
+    assert new.total(VALUES) == 18.0
+
+
+RECORDS = """
+from typing import NamedTuple
+from enum import IntEnum
+from bss2lab.kernels.jit import kernel
+
+class Pair(NamedTuple):
+    a: float
+    b: float
+
+class Mode(IntEnum):
+    FAST = 1
+
+@kernel()
+def first(pair):
+    return pair.a
+
+@kernel()
+def mode(x):
+    return x + Mode.FAST
+"""
+
+
+def test_fields_of_named_tuples_and_members_of_enums_count(module: Any) -> None:
+    one, two = module(RECORDS), module(RECORDS.replace("a: float\n    b: float", "b: float\n    a: float"))
+    assert one.first(one.Pair(a=1.0, b=2.0)) == two.first(two.Pair(a=1.0, b=2.0)) == 1.0
+    assert one.mode(1) == 2
+    assert module(RECORDS.replace("FAST = 1", "FAST = 5")).mode(1) == 6
+
+
+def test_a_damaged_kernel_for_everybody_is_left_where_it_is(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module().total(VALUES)
+    (tmp_path / "cache").rename(tmp_path / "shared")
+    (path,) = files(tmp_path / "shared")
+    path.write_bytes(b"garbage")
+    monkeypatch.setenv("BSS2LAB_SHARED_CACHE", str(tmp_path / "shared"))
+    assert module().total(VALUES) == 12.0
+    assert path.read_bytes() == b"garbage"
+    later = module()
+    assert later.total(VALUES) == 12.0
+    assert compiled(later.total) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+def test_what_others_may_write_to_is_not_run(module: Any, tmp_path: Path) -> None:
+    module().total(VALUES)
+    (path,) = files(tmp_path / "cache")
+    path.chmod(0o666)
+    again = module()
+    assert again.total(VALUES) == 12.0
+    assert compiled(again.total) == 1
+    assert files(tmp_path / "cache")[0].stat().st_mode & 0o022 == 0
+
+
+def test_kernels_that_nobody_used_for_long_are_removed(module: Any, tmp_path: Path) -> None:
+    first = module()
+    first.total(VALUES)
+    (path,) = files(tmp_path / "cache")
+    old = path.with_name(f"old{cache.SUFFIX}")
+    old.touch()
+    os.utime(old, (1e9, 1e9))
+    os.utime(path, (1e9, 1e9))
+    module().total(VALUES)  # used: young again
+    first.total(VALUES.astype(np.float32))
+    assert path.exists()
+    assert not old.exists()
+
+
+def test_a_watcher_that_fails_costs_nothing(module: Any) -> None:
+    def fail(_: Any) -> None:
+        raise BrokenPipeError
+
+    with cache.watching(fail):
+        assert module().total(VALUES) == 12.0
+
+
+def test_the_package_works_without_compiling() -> None:
+    code = "from bss2lab import Chip; print(Chip(seed=1))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -92,6 +92,21 @@ FORKED = {
         loader = torch.utils.data.DataLoader(Totals(), batch_size=1, num_workers=2, multiprocessing_context="fork")
         print([int(t) for t in loader] == expected)
     """,
+    "while another thread compiles": """
+        import multiprocessing, threading, time
+        from numba.core.compiler_lock import global_compiler_lock
+        expected, locked = total(0), threading.Event()
+
+        def compile_():
+            with global_compiler_lock:
+                locked.set()
+                time.sleep(0.5)
+
+        threading.Thread(target=compile_).start()
+        locked.wait()
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            print(pool.map(total, [0]) == [expected])
+    """,
     "training": """
         import multiprocessing
         import torch

@@ -13,19 +13,6 @@ import pytest
 from bss2lab import warm
 from bss2lab.errors import InputError
 
-RECORDED = """
-    import json
-    from bss2lab.kernels.cache import KernelCache
-
-    names, find = set(), KernelCache._find
-
-    def recorded(cache, name, context):
-        names.add(name)
-        return find(cache, name, context)
-
-    KernelCache._find = recorded
-"""
-
 USED = {
     "images": """
         import numpy as np
@@ -53,9 +40,11 @@ USED = {
 }
 
 
-def looked_for(code: str) -> set[str]:
-    """Return the files of all kernels that a program looks for."""
-    script = textwrap.dedent(RECORDED) + textwrap.dedent(code) + "\nprint(json.dumps(sorted(names)))"
+def asked_for(code: str) -> set[str]:
+    """Return the files of all kernels that a program asks for."""
+    script = (
+        textwrap.dedent(code) + "\nimport json; from bss2lab.kernels import cache; print(json.dumps(list(cache.used)))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
@@ -63,41 +52,113 @@ def looked_for(code: str) -> set[str]:
 
 @pytest.mark.slow
 def test_all_that_users_need_is_compiled() -> None:
-    everything = looked_for("from bss2lab import warm\nfor _, compile_ in warm.GROUPS.values(): compile_()")
+    everything = asked_for("from bss2lab import warm\nfor _, compile_ in warm.GROUPS.values(): compile_()")
     for what, code in USED.items():
-        assert looked_for(code) <= everything, what
+        assert asked_for(code) <= everything, what
 
 
 def test_the_first_two_are_all_that_a_run_on_images_needs() -> None:
-    first = looked_for("from bss2lab import warm\nfor name in warm.FIRST: warm.GROUPS[name][1]()")
-    assert looked_for(USED["images"]) <= first
+    first = asked_for("from bss2lab import warm\nfor name in warm.FIRST: warm.GROUPS[name][1]()")
+    assert asked_for(USED["images"]) <= first
 
 
-def test_what_is_compiled_is_noted_and_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Processes that note what they should compile, but for the group "ear", which fails; returns their groups."""
     started: list[tuple[str, ...]] = []
 
-    def process(cache: Path, names: tuple[str, ...]) -> object:
-        assert cache == tmp_path
+    def process(cache: Path, names: tuple[str, ...], *, alone: bool, quiet: bool) -> object:
         started.append(names)
-        return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({'ear' in names})"])
+        for name in names:
+            if name != "ear":
+                (cache / "kernels").mkdir(exist_ok=True, parents=True)
+                (cache / "kernels" / f"of-{name}.kernel").touch()
+                warm._note(cache, name).write_text(f"of-{name}.kernel", encoding="utf-8")
+        return subprocess.Popen([sys.executable, "-c", ""])
 
     monkeypatch.setattr(warm, "_process", process)
     monkeypatch.setattr(warm, "usable_cores", lambda: 2)
     monkeypatch.delenv(warm.OFF)
-    monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path))
-    monkeypatch.setattr(warm, "shared_caches", lambda: [])
-    assert warm.start(["training", "chip", "ear"]).wait() == ("training", "ear")
+    monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path / "user"))
+    monkeypatch.setenv("BSS2LAB_SHARED_CACHE", "-")
+    return started
+
+
+GROUPS = ("training", "chip", "ear")
+
+
+def test_what_is_compiled_is_noted_and_not_compiled_again(started: list[tuple[str, ...]], tmp_path: Path) -> None:
+    assert warm.start(GROUPS).wait() == ("ear",)
     assert started == [("training", "ear"), ("chip",)]
-    warm._note(tmp_path, "training").parent.mkdir()
-    warm._note(tmp_path, "training").touch()
-    warm.start(["training", "chip", "ear"]).wait()
-    assert started[2:] == [("chip",), ("ear",)]
-    warm._note(tmp_path, "chip").touch()
+    assert warm.start(GROUPS).wait() == ("ear",)
+    assert started[2:] == [("ear",)]
+    (tmp_path / "user" / "kernels" / "of-chip.kernel").unlink()
+    warm.start(GROUPS).wait()
+    assert started[3:] == [("chip",), ("ear",)]
+
+
+def test_on_one_core_or_if_switched_off_nothing_is_compiled_in_the_background(
+    started: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(warm.OFF, "0")
+    warm.start(GROUPS).wait()
+    monkeypatch.delenv(warm.OFF)
     monkeypatch.setattr(warm, "usable_cores", lambda: 1)
-    assert warm.start(["training", "chip", "ear"]).wait() == ()
-    assert len(started) == 4
-    warm.start(["training", "chip"], again=True).wait()
-    assert started[4:] == [("training", "chip")]
+    warm.start(GROUPS).wait()
+    assert not started
+    assert warm.start(["training", "chip"], folder=tmp_path / "image").wait() == ()
+    assert started == [("training", "chip")]
+
+
+def test_a_folder_for_everybody_is_filled_in_full_and_found(
+    started: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm.start(["training"]).wait()
+    warm.start(["training"], folder=tmp_path / "image").wait()
+    assert started == [("training",), ("training",)]
+    monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path / "another user"))
+    assert not warm.is_compiled("training")
+    monkeypatch.setenv("BSS2LAB_SHARED_CACHE", str(tmp_path / "image"))
+    assert warm.is_compiled("training")
+
+
+def test_a_process_fills_its_folder_whatever_lies_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one, on the quickest group: kernels that are found in a shared cache are compiled all the same."""
+    monkeypatch.setattr(warm, "GROUPS", {"quick": ("", lambda: None)})
+    code = f"""
+        import os
+        assert os.environ["BSS2LAB_CACHE"] == {str(tmp_path)!r}
+        assert os.environ["BSS2LAB_SHARED_CACHE"] == "-"
+    """
+    (tmp_path / "random.py").write_text("raise RuntimeError('not mine')", encoding="utf-8")
+    (tmp_path / "bss2lab").mkdir()
+    (tmp_path / "bss2lab" / "__init__.py").write_text("raise RuntimeError('not mine')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    made: list[list[str]] = []
+    monkeypatch.setattr(warm.sys, "executable", sys.executable)
+    real = subprocess.Popen
+
+    def popen(command: list[str], **options: object) -> object:
+        made.append(command)
+        return real([sys.executable, "-P", "-c", textwrap.dedent(code)], **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(warm.subprocess, "Popen", popen)
+    ((process, _),) = warm.start(["quick"], folder=tmp_path).processes
+    assert process.wait() == 0
+    assert made == [[sys.executable, "-P", "-m", "bss2lab.warm", "quick"]]
+
+
+def test_a_group_that_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(warm, "GROUPS", {"bad": ("", fail), "good": ("", lambda: None)})
+    assert warm.main(["bad", "good"]) == 1
+    assert "no room" in capsys.readouterr().err
+    assert (warm.is_compiled("bad"), warm.is_compiled("good")) == (False, True)
 
 
 def test_an_unknown_group_is_refused() -> None:

@@ -21,7 +21,7 @@ COMMANDS = {
     "demo": "train on MNIST in the loop, print results, draw figure 3A and 3B",
     "train": "train a network on the emulated chip, in software, or as an ANN",
     "classify": "let a trained network hear a sound file",
-    "chip": "look at, measure, calibrate or detune an emulated chip",
+    "chip": "look at, measure, calibrate or decalibrate an emulated chip",
     "figure": "draw a panel of the paper as PNG",
     "study": "run a study of the paper and print its table",
     "bench": "time the package, as ratios measured interleaved in one run",
@@ -31,8 +31,8 @@ COMMANDS = {
 }
 """Every sub-command, with its line in the help. It lives in a module of its name, whose ``add`` fills its parser."""
 
-_COMPILED = {"demo": ("training", "chip"), "train": ("training", "chip"), "lab": ("training", "chip")}
-"""What is compiled in the background while a command starts; see ``warm.GROUPS``."""
+_COMPILING = ("demo", "train")
+"""Commands that need kernels so surely that these are compiled in the background while the command is loaded."""
 
 _CUT_OFF = 141
 """What a shell reports of a tool whose reader has gone (128 + SIGPIPE): not 0, for not everything was written."""
@@ -100,12 +100,12 @@ def _plain_warnings() -> Iterator[None]:
 
 
 def _compile_ahead(words: Sequence[str]) -> None:
-    groups = _COMPILED.get(words[0], ()) if words and not {"-h", "--help"} & set(words) else ()
-    if groups:
-        with contextlib.suppress(Exception):  # the command itself says what is wrong
-            from bss2lab import warm
+    if not words or words[0] not in _COMPILING or {"-h", "--help", "ann"} & set(words):
+        return
+    with contextlib.suppress(Exception):  # the command itself says what is wrong
+        from bss2lab import warm
 
-            warm.start(["words", "chip"] if {"speech", "shd"} & set(words) else groups)
+        warm.start(("words", "chip") if {"speech", "shd"} & set(words) else warm.FIRST)
 
 
 def _in_words(error: Exception) -> str | None:

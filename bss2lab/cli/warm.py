@@ -34,14 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Compile; return 1 if something could not be compiled."""
     folder = arguments.folder or (environment_cache() if arguments.shared else user_cache())
     check_writable(folder / "kernels" / "any")
-    warming = warm.start(arguments.groups or list(warm.GROUPS), folder=folder, again=True)
-    failed = []
+    warming = warm.start(arguments.groups or list(warm.GROUPS), folder=folder, quiet=False)
     with tqdm(total=len(warming.processes), unit="process", desc="compiling", leave=False, disable=None) as bar:
-        for process, names in warming.processes:
-            if process.wait():
-                failed += names
+        for process, _ in warming.processes:
+            process.wait()
             bar.update()
+    failed = warming.wait()
     print(f"compiled kernels are in {folder / 'kernels'}")
     if failed:
-        print(f"bss2lab: not compiled: {', '.join(failed)}; run python -m bss2lab.warm to see why", file=sys.stderr)
+        print(f"bss2lab: not compiled: {', '.join(failed)}", file=sys.stderr)
     return int(bool(failed))

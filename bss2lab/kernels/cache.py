@@ -13,11 +13,13 @@ import contextlib
 import functools
 import hashlib
 import logging
+import os
 import pickle
 import platform
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,7 @@ import filelock
 import llvmlite
 import numba
 import numpy as np
-from numba.core import config
+from numba.core import config, types
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
@@ -36,7 +38,8 @@ from bss2lab.storage import shared_caches, user_cache, write_atomically
 
 SUFFIX = ".kernel"
 _MAGIC = b"bss2lab kernel 1\n"
-_PATIENCE_S = 180.0
+_KEEP_S = 90 * 86400.0
+"""Kernels that nobody has used for this long are removed."""
 
 ROUGHLY_S = {
     "train_step": 13, "emulate": 9, "_prepare": 4, "evaluate": 4, "forward": 4, "backward": 8, "emulate_stream": 9,
@@ -61,12 +64,18 @@ class Compiling:
     elsewhere: bool
 
     def __str__(self) -> str:
+        what = "waiting for another process that compiles" if self.elsewhere else "compiling"
         long = f", about {self.about_s:g} s" if self.about_s else ""
-        return f"compiling the kernel {self.kernel.strip('_')} (once{long})"
+        return f"{what} the kernel {self.kernel.strip('_')} (once{long})"
 
 
 Watcher = Callable[[Compiling | None], None]
 _watchers: list[Watcher] = []
+_announced: list[Compiling] = []
+"""What was told last, until it is done."""
+
+used: set[str] = set()
+"""Names of the files of all kernels that this process has asked for."""
 
 
 @contextlib.contextmanager
@@ -82,11 +91,18 @@ def watching(watcher: Watcher) -> Iterator[None]:
         _watchers.remove(watcher)
 
 
+def forget_watchers() -> None:
+    """Watch nothing any more (in a forked process, where nobody is left to look)."""
+    _watchers.clear()
+
+
 def _tell(compiling: Compiling | None) -> None:
     for watcher in tuple(_watchers):
-        watcher(compiling)
+        with contextlib.suppress(Exception):
+            watcher(compiling)
     if not _watchers and compiling is not None and compiling.about_s:
-        print(f"bss2lab: {compiling}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # nobody reads standard error
+            print(f"bss2lab: {compiling}", file=sys.stderr, flush=True)
 
 
 def cache_folder() -> Path:
@@ -136,6 +152,18 @@ def _machine() -> str:
     return repr((versions, np.__version__, [getattr(config, name, None) for name in settings]))
 
 
+class _Turns(threading.local):
+    """What a thread has begun to compile: how deep in nested calls, under which locks, and what it announced."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.locks: list[filelock.BaseFileLock] = []
+        self.announced: list[Compiling] = []
+
+
+_turns = _Turns()
+
+
 class KernelCache(_Cache):
     """Compiled forms of one function on disk; takes the place of numba's own cache in its dispatcher."""
 
@@ -143,14 +171,10 @@ class KernelCache(_Cache):
         self._dispatcher = dispatcher
         self._name = dispatcher.py_func.__name__
         self._prefix = f"{dispatcher.py_func.__module__.rpartition('.')[2]}.{self._name}"
-        self._locks: list[filelock.BaseFileLock] = []
 
     @functools.cached_property
     def _digest(self) -> str:
-        try:
-            return digest_of(self._dispatcher)
-        except OSError:  # no source to take a digest of
-            return ""
+        return digest_of(self._dispatcher)
 
     @property
     def cache_path(self) -> Any:
@@ -169,99 +193,127 @@ class KernelCache(_Cache):
         """Return the compiled form for a signature, if it is on disk or another process is about to put it there."""
         target_context.refresh()
         name = self._file(sig, target_context.codegen())
-        if not name:
-            return None
-        found = self._find(name, target_context)
+        used.add(name)
+        found = _find(name, target_context)
         if found is None and _can_write(cache_folder()):
-            if not self._take_turn(name):
-                self._begin(elsewhere=True)
-                self._take_turn(name, _PATIENCE_S)
-            found = self._find(name, target_context)
+            if not self._lock(name):
+                self._announce(elsewhere=True)
+                self._lock(name, patience_s=30 + 3 * ROUGHLY_S.get(self._name, 0))
+            found = _find(name, target_context)
         if found is None:
-            self._begin(elsewhere=False)
+            self._announce(elsewhere=False)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled form, if it can be kept."""
-        name = self._file(sig, data.codegen)
-        if not name or data.library.has_dynamic_globals or not _can_write(cache_folder()):
+        if data.library.has_dynamic_globals or not _can_write(cache_folder()):
             return
-        body = pickle.dumps(data._reduce(), protocol=pickle.HIGHEST_PROTOCOL)
         try:
-            write_atomically(cache_folder() / name, _MAGIC + hashlib.sha256(body).digest() + body)
+            body = pickle.dumps(data._reduce(), protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            _log.warning("the compiled kernel %s cannot be kept (%s)", self._name, error)
+            return
+        try:
+            path = cache_folder() / self._file(sig, data.codegen)
+            write_atomically(path, _MAGIC + hashlib.sha256(body).digest() + body)
+            _remove_old(path.parent)
         except OSError as error:
             _cannot_write(cache_folder(), error.__cause__ if isinstance(error.__cause__, OSError) else error)
 
     def _file(self, sig: Any, codegen: Any) -> str:
-        if not self._digest:
-            return ""
-        key = repr((self._digest, str(sig), codegen.magic_tuple(), _machine()))
+        key = repr((self._digest, _described(sig), codegen.magic_tuple(), _machine()))
         return f"{self._prefix}-{hashlib.sha256(key.encode()).hexdigest()[:24]}{SUFFIX}"
 
-    def _find(self, name: str, target_context: Any) -> Any:
-        for folder in (*shared_caches(), user_cache()):
-            found = _read(folder / "kernels" / name, target_context)
-            if found is not None:
-                return found
-        return None
-
-    def _take_turn(self, name: str, patience_s: float = 0.0) -> bool:
+    def _lock(self, name: str, patience_s: float = 0.0) -> bool:
         """Become the only process that compiles this form; False if another one is at it."""
         with contextlib.suppress(OSError, NotImplementedError):  # a file system without locks: each for itself
-            lock = filelock.FileLock(cache_folder() / f".{self._prefix}-{name[-24 - len(SUFFIX) :]}.lock")
+            lock = filelock.FileLock(cache_folder() / f".{name.removesuffix(SUFFIX)}.lock")
             try:
                 lock.acquire(timeout=patience_s)
             except filelock.Timeout:
                 return False
-            self._locks.append(lock)
+            _turns.locks.append(lock)
         return True
 
-    def _begin(self, *, elsewhere: bool) -> None:
-        if _depth.level == 1 and not _depth.told:
-            _depth.told = True
-            _tell(Compiling(self._name, ROUGHLY_S.get(self._name, 0), elsewhere))
+    def _announce(self, *, elsewhere: bool) -> None:
+        if _turns.depth == 1:
+            compiling = Compiling(self._name, ROUGHLY_S.get(self._name, 0), elsewhere)
+            _turns.announced[:] = _announced[:] = [compiling]
+            _tell(compiling)
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
         """Bracket one compilation: whoever waits for it goes on at its end, however it ends."""
-        before = len(self._locks)
-        _depth.level += 1
+        before = len(_turns.locks)
+        _turns.depth += 1
         try:
             yield
         finally:
-            _depth.level -= 1
-            while len(self._locks) > before:
-                lock = self._locks.pop()
-                lock.release()
-            if _depth.level == 0 and _depth.told:
-                _depth.told = False
-                _tell(None)
+            _turns.depth -= 1
+            while len(_turns.locks) > before:
+                _turns.locks.pop().release()
+            if _turns.depth == 0 and _turns.announced:
+                if _announced == _turns.announced:  # (no other thread has begun meanwhile)
+                    _announced.clear()
+                    _tell(None)
+                _turns.announced.clear()
 
 
-class _Depth(threading.local):
-    """How deep in nested compilations a thread is, and whether the outermost one has been announced."""
+def _described(sig: Any) -> str:
+    """Return argument types as text, with the fields of named tuples, which their own text leaves out."""
+    fields, left = [], [sig]
+    while left:
+        kind = left.pop()
+        if isinstance(kind, types.BaseNamedTuple):
+            fields.append((str(kind), kind.instance_class.__module__, kind.fields))
+        left += kind if isinstance(kind, tuple) else getattr(kind, "types", ())
+    return f"{sig} {fields}"
 
-    level = 0
-    told = False
 
-
-_depth = _Depth()
-
-
-def _read(path: Path, target_context: Any) -> Any:
-    """Return the kernel in a file; None if it is not there or no use, and then the file is removed."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    body = content[len(_MAGIC) + 32 :]
-    try:
-        if content[: -len(body) or None] != _MAGIC + hashlib.sha256(body).digest():
-            raise ValueError("its checksum is wrong")
-        return CompileResult._rebuild(target_context, *pickle.loads(body))
-    except Exception as error:
+def _find(name: str, target_context: Any) -> Any:
+    """Return the kernel in a file of this name, in the first folder that has a good one; None if there is none."""
+    wrong = ""
+    for cache in (*shared_caches(), user_cache()):
+        path = cache / "kernels" / name
+        try:
+            with open(path, "rb") as file:
+                content = file.read() if _is_trusted(os.fstat(file.fileno()), path.parent) else b""
+        except OSError:
+            continue
+        body = content[len(_MAGIC) + 32 :]
+        try:
+            if content[: len(_MAGIC) + 32] != _MAGIC + hashlib.sha256(body).digest():
+                if cache == user_cache():
+                    path.unlink(missing_ok=True)
+                raise ValueError("its checksum is wrong" if content else "others may write to it")
+            kernel = CompileResult._rebuild(target_context, *pickle.loads(body))
+        except Exception as error:
+            reason = " ".join(str(error).split())[:100]
+            wrong = f"the compiled kernel {path} is damaged ({reason}): it is compiled again"
+            continue
         with contextlib.suppress(OSError):
-            path.unlink()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        _log.warning("the compiled kernel %s is damaged (%.100s): it is compiled again", path, reason)
-        return None
+            if cache == user_cache():
+                os.utime(path)
+        return kernel
+    if wrong:
+        _log.warning("%s", wrong)
+    return None
+
+
+def _is_trusted(found: os.stat_result, folder: Path) -> bool:
+    """Does a file belong to this user, to root, or to the folder's owner, and may nobody else write to it?
+
+    What is read from it is run.
+    """
+    if not hasattr(os, "getuid"):
+        return True
+    return found.st_uid in (0, os.getuid(), folder.stat().st_uid) and not found.st_mode & 0o022
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove kernels, locks and notes that nobody has used for a long time."""
+    oldest = time.time() - _KEEP_S
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()

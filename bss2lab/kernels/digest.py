@@ -3,146 +3,133 @@
 from __future__ import annotations
 
 import ast
-import functools
 import hashlib
-import inspect
-import linecache
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 from numba.core.types import Type
 
 _NOT_OURS = ("numba", "numpy", "llvmlite", "builtins", "math", "typing")
-"""Packages whose functions are known by their names: their versions are part of every kernel's key anyway."""
+"""Packages whose members are known by their names: their versions are part of every kernel's key anyway."""
 
 
 def digest_of(function: Callable[..., Any]) -> str:
-    """Return a digest of a function, of every function that it calls, and of every constant that it reads.
+    """Return a digest of a function as it is in memory, of all that it calls, and of every constant that it reads.
 
-    Comments, docstrings, type annotations, line numbers and code that the function does not use do not count.
+    Comments, docstrings, annotations, line numbers and what the function does not use do not count.
 
     Args:
-        function: a plain function, a numba dispatcher, or an intrinsic.
+        function: a plain function, a kernel, or an intrinsic.
 
     Raises:
         TypeError: if it reads a global of a kind whose changes cannot be told.
-        OSError: if its source is not there.
     """
-    parts: dict[str, str] = {}
+    parts: dict[int, str] = {}
     _visit(function, parts)
-    return _sha256(f"{name}: {parts[name]}\n" for name in sorted(parts))
+    return _sha256(sorted(parts.values()))
 
 
 def code_digest(files: Iterable[Path]) -> str:
     """Return a digest of whole source files, comments and docstrings aside."""
-    return _sha256(f"{file.name}: {ast.dump(_Bare().visit(ast.parse(file.read_bytes())))}\n" for file in sorted(files))
+    return _sha256(f"{file.name}: {ast.dump(_Bare().visit(ast.parse(file.read_bytes())))}" for file in sorted(files))
 
 
 def _sha256(texts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for text in texts:
-        digest.update(text.encode())
+        digest.update(text.encode() + b"\n")
     return digest.hexdigest()[:24]
 
 
-def _visit(function: Any, parts: dict[str, str]) -> None:
-    options = {k: sorted(v) if isinstance(v, set) else v for k, v in getattr(function, "targetoptions", {}).items()}
+def _visit(function: Any, parts: dict[int, str]) -> None:
     plain = _plain(function)
-    name = f"{plain.__module__}.{plain.__qualname__}"
-    cells = inspect.getclosurevars(plain).nonlocals
-    if cells:  # one source, many functions
-        name += repr(sorted((key, repr(value)) for key, value in cells.items() if not callable(value)))
-    if name in parts:
+    if id(plain) in parts:
         return
-    parts[name] = ""  # (a function may call itself)
-    body, paths = _source(plain.__code__.co_filename, plain.__code__.co_firstlineno)
-    read = "; ".join(_described(path, value, parts) for path, value in _globals(plain, paths))
-    parts[name] = f"{sorted(options.items())} {body} {read}"
+    parts[id(plain)] = ""  # (a function may call itself)
+    options = {k: sorted(v) if isinstance(v, set) else v for k, v in getattr(function, "targetoptions", {}).items()}
+    read = [_described(name, value, parts) for name, value in sorted(_read_by(plain), key=lambda pair: pair[0])]
+    body = _code(plain.__code__, plain.__doc__)
+    parts[id(plain)] = f"{_name(plain)} {sorted(options.items())} {plain.__defaults__} {body} {read}"
 
 
 def _plain(function: Any) -> FunctionType:
-    """Return the Python function behind a dispatcher, an intrinsic or a compiled entry point."""
+    """Return the Python function behind a kernel or an intrinsic."""
     for attribute in ("py_func", "_defn"):
         function = getattr(function, attribute, function)
     return function
 
 
-def _described(path: str, value: Any, parts: dict[str, str]) -> str:
-    module = str(getattr(value, "__module__", ""))
-    if isinstance(value, bool | int | float | complex | str | bytes | np.generic | tuple | type(None)):
-        return f"{path} = {value!r}"
+def _name(function: Any) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _code(code: CodeType, doc: str | None = None) -> str:
+    """Return what a code object does, without its docstring and its place in the file."""
+    constants = [
+        _code(value) if isinstance(value, CodeType) else repr(value)
+        for place, value in enumerate(code.co_consts)
+        if not (place == 0 and (value is None or value == doc))
+    ]
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    return f"{code.co_code.hex()} {constants} {names} {code.co_argcount}"
+
+
+def _read_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Iterate over what a function reads from outside: name and value, twice if under two names."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    yield from ((name, cell.cell_contents) for name, cell in cells)
+    names = set(_names(function.__code__))
+    for name in names & set(function.__globals__):
+        value = function.__globals__[name]
+        if not isinstance(value, ModuleType):
+            yield name, value
+            continue
+        for attribute in names:  # (any of them may be the module's)
+            found = getattr(value, attribute, value)
+            if not isinstance(found, ModuleType):
+                yield f"{name}.{attribute}", found
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            yield from _names(value)
+
+
+def _described(name: str, value: Any, parts: dict[int, str]) -> str:
+    """Return a name with what stands under it.
+
+    Raises:
+        TypeError: if it is of a kind whose changes cannot be told.
+    """
+    if isinstance(value, tuple):
+        return f"{name} = {[_described(f'{name}[{place}]', one, parts) for place, one in enumerate(value)]}"
+    if isinstance(value, bool | int | float | complex | str | bytes | np.generic | type(None)):
+        return f"{name} = {type(value).__name__} {value!r}"
     if isinstance(value, np.ndarray):
-        return f"{path} = {value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+        return f"{name} = {value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, Type | np.dtype | BuiltinFunctionType | np.ufunc):
-        return f"{path} = {value}"
-    if isinstance(value, type):
-        return f"{path} = {module}.{value.__qualname__} {getattr(value, '_fields', '')}"
-    if module.split(".")[0] in _NOT_OURS and not hasattr(value, "py_func") and not hasattr(value, "_defn"):
-        return f"{path} = {module}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        return f"{name} = {value}"
+    if isinstance(value, type) and issubclass(value, Enum):
+        return f"{name} = {_name(value)} {[(one.name, repr(one.value)) for one in value]}"
+    if isinstance(value, type) and hasattr(value, "_fields"):
+        return f"{name} = {_name(value)} {value._fields}"
+    ours = hasattr(value, "py_func") or hasattr(value, "_defn")
+    if not ours and str(getattr(value, "__module__", "")).split(".")[0] in _NOT_OURS:
+        return f"{name} = {value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     if isinstance(_plain(value), FunctionType):
         _visit(value, parts)
-        plain = _plain(value)
-        return f"{path} = {plain.__module__}.{plain.__qualname__}"
-    raise TypeError(f"a kernel reads {path}, a {type(value).__name__}: make it a number, an array or a function")
-
-
-def _globals(function: FunctionType, paths: tuple[tuple[str, ...], ...]) -> Iterator[tuple[str, Any]]:
-    """Iterate over what the function reads from outside, as (dotted name, value)."""
-    known = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
-    for first, *rest in paths:
-        value, name = known.get(first, known), first
-        while isinstance(value, ModuleType) and rest:
-            value, name = getattr(value, rest[0]), f"{name}.{rest.pop(0)}"
-        if value is not known and not isinstance(value, ModuleType):
-            yield name, value
-
-
-@functools.cache
-def _source(file: str, line: int) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """Return the bare code of the function that begins there, and the dotted names that it reads from outside."""
-    node = _functions(file)[line]
-    own = {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
-    paths = set()
-    for part in ast.walk(node):
-        path: list[str] = []
-        while isinstance(part, ast.Attribute):
-            path, part = [part.attr, *path], part.value
-        if isinstance(part, ast.Name) and part.id not in own:
-            paths.add((part.id, *path))
-    return ast.dump(node), tuple(sorted(paths))
-
-
-@functools.cache
-def _functions(file: str) -> dict[int, ast.FunctionDef]:
-    """Return the bare functions of a file by the line of their first decorator, or of their ``def``."""
-    source = "".join(linecache.getlines(file))
-    if not source:
-        raise OSError(f"the source {file} is not there")
-    functions = {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef):
-            line = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            node.decorator_list = []  # (what they set is among the options)
-            functions[line] = node
-    for node in functions.values():
-        _Bare().visit(node)
-    return functions
+        return f"{name} = {_name(_plain(value))}"
+    raise TypeError(f"a kernel reads {name}, a {type(value).__name__}: make it a number, an array or a function")
 
 
 class _Bare(ast.NodeTransformer):
-    """Drops what does not compute: strings that stand alone, and annotations of arguments and results."""
+    """Drops docstrings, and whatever else says nothing."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else node
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        self.generic_visit(node)
-        node.returns = None
-        return node

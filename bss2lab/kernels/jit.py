@@ -12,9 +12,10 @@ from typing import Any
 
 import numba
 from numba.core import config, types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import parallel as _numba_threads
 
-from bss2lab.kernels.cache import KernelCache
+from bss2lab.kernels.cache import KernelCache, forget_watchers
 from bss2lab.machine import usable_cores
 
 numba_config: Any = config  # (its attributes are made at run time)
@@ -37,6 +38,8 @@ def kernel(*, parallel: bool = False, fast: bool = False) -> Callable[[Callable[
 
     def compile_(function: Callable[..., Any]) -> Any:
         made = _dispatcher(function, parallel=parallel, fast=fast)
+        if made is function:
+            return function
         return ParallelKernel(made, functools.partial(_dispatcher, fast=fast)) if parallel else made
 
     return compile_
@@ -120,7 +123,10 @@ class _Threads:
             most = min(usable_cores(), numba_config.NUMBA_NUM_THREADS)
             numba_config.NUMBA_NUM_THREADS = _numba_threads.NUM_THREADS = most
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+            # A child has no thread to open a lock that another thread held: fork between two compilations and calls.
+            os.register_at_fork(
+                before=self._before_fork, after_in_parent=self._release, after_in_child=self._after_fork
+            )
 
     @functools.cached_property
     def works_alone(self) -> bool:
@@ -128,9 +134,18 @@ class _Threads:
         _numba_threads._launch_threads()
         return _numba_threads.threading_layer() == "workqueue"
 
+    def _before_fork(self) -> None:
+        self.lock.acquire()
+        global_compiler_lock.acquire()
+
+    def _release(self) -> None:
+        global_compiler_lock.release()
+        self.lock.release()
+
     def _after_fork(self) -> None:
-        self.lock = threading.RLock()
+        self._release()
         self.forked = self.forked or _numba_threads._is_initialized
+        forget_watchers()
 
 
 _state = _Threads()
