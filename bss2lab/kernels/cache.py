@@ -264,7 +264,7 @@ def _described(sig: Any) -> str:
     fields, left = [], [sig]
     while left:
         kind = left.pop()
-        if isinstance(kind, types.BaseNamedTuple):
+        if isinstance(kind, (types.NamedTuple, types.NamedUniTuple)):
             fields.append((str(kind), kind.instance_class.__module__, kind.fields))
         left += kind if isinstance(kind, tuple) else getattr(kind, "types", ())
     return f"{sig} {fields}"

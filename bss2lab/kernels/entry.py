@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from bss2lab.errors import InputError, complain
 from bss2lab.kernels import compiled, reference
 from bss2lab.kernels.reference import Model, Traces, inject
+from bss2lab.machine import core_quota, usable_cores
 from bss2lab.types import Spikes
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+if core_quota() is not None and "OMP_NUM_THREADS" not in os.environ:  # torch would start a thread per core
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
 
 __all__ = ["Model", "Traces", "inject", "integrate"]
 
