@@ -2,9 +2,12 @@
 
 import builtins
 import importlib.util
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,7 +23,9 @@ def opened(monkeypatch):
     """What JupyterLab was started with, each time."""
     calls = []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(subprocess, "call", lambda command: (calls.append(command[3:]), 0)[1])
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda command: (calls.append(command[3:]), SimpleNamespace(wait=lambda: 0))[1]
+    )
     return calls
 
 
@@ -64,9 +69,21 @@ def test_in_a_checkout_its_notebooks_are_opened_from_anywhere(opened, tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert main(["lab"]) == 0
     (tmp_path / "nbs").mkdir()
-    assert main(["lab"]) == 0  # those here come first
-    assert opened == [[str(NOTEBOOKS)], ["nbs"]]
+    (tmp_path / "nbs" / "index.ipynb").touch()
+    assert main(["lab"]) == 0
+    (tmp_path / "nbs" / "00_tour.ipynb").touch()
+    assert main(["lab"]) == 0  # ours that are here come first
+    assert opened == [[str(NOTEBOOKS)], [str(NOTEBOOKS)], ["nbs"]]
     assert names(tmp_path) == ["nbs"]
+
+
+def test_notebooks_of_another_project_are_neither_opened_nor_copied(opened, away):
+    (away / "nbs").mkdir()
+    (away / "nbs" / "theirs.ipynb").touch()
+    assert main(["lab"]) == 2
+    assert main(["lab", "--copy"]) == 0
+    assert opened == [[COPIES]]
+    assert names(away / COPIES) == ["00_tour.ipynb", "10_one_neuron.ipynb", "README.md"]
 
 
 @pytest.mark.parametrize("named", [[], ["some where"]])
@@ -141,3 +158,32 @@ def test_a_missing_jupyterlab_is_named_with_how_to_get_it(opened, away, monkeypa
     assert names(away) == []
     assert main(["lab", "--copy", "--no-open"]) == 0  # copying does without it
     assert names(away) == [COPIES]
+
+
+JUPYTER = """
+import signal, sys, time
+
+def ask(*_):
+    print("Shut down?", flush=True)
+    time.sleep(0.6)
+    sys.exit(5)
+
+signal.signal(signal.SIGINT, ask)
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.needs("POSIX")
+def test_an_interrupt_is_left_to_jupyterlab(tmp_path):
+    """Which asks, removes its files and ends; nothing may end it before. As a terminal does, all processes get it."""
+    (tmp_path / "jupyterlab.py").write_text(JUPYTER)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "bss2lab.cli", "lab", str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "PYTHONPATH": path}
+    ) as lab:
+        assert lab.stdout.readline() == "open\n"
+        os.killpg(lab.pid, signal.SIGINT)
+        assert lab.stdout.read() == "Shut down?\n"
+    assert lab.returncode == 5

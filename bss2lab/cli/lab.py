@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bss2lab import bundle
-from bss2lab.errors import InputError, complain
+from bss2lab.errors import DataError, InputError, complain
 from bss2lab.storage import write_atomically
 
 COPIES = Path("bss2lab-notebooks")
@@ -44,7 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     folder = named or (copy_to(arguments.copy) if arguments.copy else _usual() or _offered())
     if folder is None or arguments.no_open:
         return 0
-    return subprocess.call([sys.executable, "-m", "jupyterlab", *words, str(folder)])
+    child = subprocess.Popen([sys.executable, "-m", "jupyterlab", *words, str(folder)])
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:  # JupyterLab has it from the terminal too: it asks, and ends by itself
+            continue
 
 
 def copy_to(folder: Path) -> Path:
@@ -54,7 +59,9 @@ def copy_to(folder: Path) -> Path:
         DataError: if the package has no notebooks.
         OSError: naming the file, if something cannot be written.
     """
-    source, kept = bundle.find("nbs"), []
+    source, kept = bundle.path("nbs"), []
+    if not source.is_dir():
+        raise DataError(complain("notebooks", expected=f"{source}", got="none", fix=bundle.restore("nbs")))
     for file in sorted([*source.glob("*.ipynb"), source / "README.md"]):
         target = folder / file.name
         if not target.exists():
@@ -70,7 +77,10 @@ def copy_to(folder: Path) -> Path:
 def _usual() -> Path | None:
     """Return the notebooks here, those of the checkout, or copies that were made before."""
     checkout = bundle.checkout()
-    places = [Path("nbs"), *([checkout / "nbs"] if checkout else []), COPIES]
+    here = Path("nbs")
+    if (here / "00_tour.ipynb").is_file():  # (other projects have an nbs/ too)
+        return here
+    places = [*([checkout / "nbs"] if checkout else []), COPIES]
     return next((place for place in places if place.is_dir()), None)
 
 
