@@ -267,6 +267,26 @@ def test_a_loss_on_hidden_membranes_alone_has_the_reference_kernels_gradient(inj
     assert_gradients_agree(got, want, 1e-10)
 
 
+@pytest.mark.parametrize("loss", [linear, peaks, membranes])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_second_derivatives_are_refused_and_not_left_out(recurrent, loss):
+    """Those of another term (here of weight decay) would come out alone; the reference kernel has them all."""
+    problem = example(batch=2, recurrent=recurrent)
+
+    def penalty(kernel):
+        w = {n: torch.tensor(problem[n]) for n in ("w_hidden", "w_output", "w_recurrent") if problem[n] is not None}
+        w["w_output"].requires_grad_()
+        w["w_hidden"].requires_grad_()
+        traces = integrate(**w, spikes=problem["spikes"], dt_us=DT_US, model=problem["model"], kernel=kernel)
+        total = loss(problem, traces) + w["w_hidden"].square().sum()
+        (slope,) = torch.autograd.grad(total, w["w_hidden"], create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), w["w_hidden"])[0] - 4 * slope.detach()
+
+    assert penalty("reference").abs().max() > 0
+    with pytest.raises(InputError, match="reference"):
+        penalty("compiled")
+
+
 @pytest.mark.needs("two cores")
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

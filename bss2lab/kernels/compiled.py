@@ -51,7 +51,7 @@ class _FeedForward(torch.autograd.Function):
             s[..., :n_hidden] = recorded.s_hidden.numpy() * mask[:n_hidden]
             v_output = recorded.v_output.clone()
         ctx.state = (wo, events, mask, (*decays, scalar(model.beta)), v, s, w_hidden.shape, w_output.shape)
-        ctx.given = spikes, dt_us, model
+        ctx.inputs = spikes, dt_us, model
         ctx.set_materialize_grads(False)
         v_hidden = torch.from_numpy(v[..., :n_hidden].copy())
         s_hidden = torch.from_numpy(s[..., :n_hidden].astype(scalar))
@@ -59,11 +59,12 @@ class _FeedForward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivatives()
         wo, events, mask, scalars, v, s, shape_hidden, shape_output = ctx.state
         grad_v, grad_s, grad_v_output = grads
         if grad_v is not None:
             weights = np.zeros(shape_hidden, v.dtype), wo[: shape_output[1], : shape_output[0]].T
-            found = _by_reference(ctx.given, weights, v, s, mask, grads)
+            found = _by_reference(ctx.inputs, weights, v, s, mask, grads)
             return *found, None, None, None, None, None
         pad_s = np.zeros(v.shape, v.dtype)
         pad_v = np.zeros((*v.shape[:2], wo.shape[0]), v.dtype)
@@ -115,7 +116,7 @@ class _Recurrent(torch.autograd.Function):
             s[..., :n_hidden] = recorded.s_hidden.numpy() * mask[:n_hidden]
             v_output = recorded.v_output.clone()
         ctx.state = (wr, wo, events, mask, (*decays, scalar(model.beta)), v, s, w_hidden.shape, n_out)
-        ctx.given = spikes, dt_us, model
+        ctx.inputs = spikes, dt_us, model
         ctx.set_materialize_grads(False)
         v_hidden = torch.from_numpy(v[..., :n_hidden].copy())
         s_hidden = torch.from_numpy(s[..., :n_hidden].astype(scalar))
@@ -123,11 +124,12 @@ class _Recurrent(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivatives()
         wr, wo, events, mask, scalars, v, s, (n_inputs, n_hidden), n_out = ctx.state
         grad_v, grad_s, grad_v_output = grads
         if grad_v is not None:
             weights = np.zeros((n_inputs, n_hidden), v.dtype), wo[:n_out, :n_hidden].T, wr[:n_hidden, :n_hidden]
-            hidden, output, looped = _by_reference(ctx.given, weights, v, s, mask, grads)
+            hidden, output, looped = _by_reference(ctx.inputs, weights, v, s, mask, grads)
             return hidden, looped, output, None, None, None, None, None
         pad_s, pad_v = np.zeros(v.shape, v.dtype), np.zeros((*v.shape[:2], n_out), v.dtype)
         if grad_s is not None:
@@ -141,14 +143,24 @@ class _Recurrent(torch.autograd.Function):
         return hidden.clone(), looped[:n_hidden].clone(), output.T.clone(), None, None, None, None, None
 
 
+def _refuse_second_derivatives() -> None:
+    """Gradients of the compiled kernels are plain numbers: a graph of them would lack the network's part.
+
+    (``once_differentiable`` would let it pass where the loss is linear in the traces.)
+    """
+    if torch.is_grad_enabled():
+        got, fix = "create_graph=True", "pass kernel='reference' to integrate()"
+        raise InputError(complain("backward", expected="first derivatives alone", got=got, fix=fix))
+
+
 def _by_reference(
-    given: tuple[Spikes, float, Model], weights: tuple[ndarray, ...], v: ndarray, s: ndarray, mask: ndarray,
+    inputs: tuple[Spikes, float, Model], weights: tuple[ndarray, ...], v: ndarray, s: ndarray, mask: ndarray,
     grads: tuple[Tensor | None, ...],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Back-propagate by the reference kernel, about what the compiled one computed.
 
     Args:
-        given: input, step in µs, and model.
+        inputs: spikes, step in µs, and model.
         weights: hidden (any numbers: no derivative depends on them), output and, if there are some, recurrent ones.
         v, s, mask: padded membranes, spikes and living neurons of the forward pass.
         grads: of the traces; None: nothing looked at that one.
@@ -156,7 +168,7 @@ def _by_reference(
     Returns:
         One gradient for each of ``weights``; None where nothing depends on them.
     """
-    spikes, dt_us, model = given
+    spikes, dt_us, model = inputs
     leaves = [torch.tensor(w, requires_grad=True) for w in weights]
     n = leaves[0].shape[1]
     states = torch.from_numpy(v[..., :n]), torch.from_numpy(s[..., :n].astype(v.dtype))
