@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bss2lab import bundle
+from bss2lab import bundle, warm
 from bss2lab.errors import DataError, InputError, complain
 from bss2lab.storage import write_atomically
 
@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = named or (copy_to(arguments.copy) if arguments.copy else _usual() or _offered())
     if folder is None or arguments.no_open:
         return 0
+    warm.start()
     child = subprocess.Popen([sys.executable, "-m", "jupyterlab", *words, str(folder)])
     while True:
         try:
