@@ -17,7 +17,7 @@ import pytest
 
 from bss2lab import storage
 from bss2lab.chip import library
-from bss2lab.kernels import cache
+from bss2lab.kernels import bits, cache, noise
 from bss2lab.kernels.digest import code_digest, digest_of
 
 SOURCE = '''
@@ -165,6 +165,17 @@ def test_a_remark_in_the_chips_code_drops_no_calibration(tmp_path: Path) -> None
     assert code_digest([copy]) != code_digest([source])
 
 
+def test_a_calibration_is_made_anew_when_anything_that_the_emulator_calls_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here what a kernel in another module calls, three calls below the emulator's own."""
+    before = library._code.__wrapped__()
+    monkeypatch.setattr(bits, "first_byte", noise.mix)
+    assert library._code.__wrapped__() != before
+    monkeypatch.undo()
+    assert library._code.__wrapped__() == before
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -281,7 +292,7 @@ def test_a_kernel_that_another_process_compiles_is_waited_for(module: Any, tmp_p
     path.rename(tmp_path / "kept")
     code = f"""
         import sys, numpy as np
-        from bss2lab.kernels import cache
+        from bss2lab.kernels import bits, cache, noise
         sys.path.insert(0, {str(Path(first.__file__).parent)!r})
         import kernels_of_a_test as module
         with cache.watching(lambda compiling: print(compiling and compiling.elsewhere, flush=True)):

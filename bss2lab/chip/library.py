@@ -13,7 +13,8 @@ from bss2lab.chip.calibration import Calibration
 from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.profile import ChipProfile
 from bss2lab.errors import CalibrationError
-from bss2lab.kernels.digest import code_digest
+from bss2lab.kernels import analog
+from bss2lab.kernels.digest import code_digest, digest_of
 from bss2lab.storage import user_cache
 
 SHIPPED = range(10)
@@ -58,8 +59,9 @@ def forget() -> None:
 def _code() -> str:
     """Return a digest of the code that a calibration follows from."""
     package = Path(__file__).resolve().parents[1]
-    others = ("dynamics.py", "quantize.py", "kernels/analog.py", "kernels/noise.py")
-    return code_digest([*(package / "chip").glob("*.py"), *(package / name for name in others)])
+    files = [*(package / "chip").glob("*.py"), package / "dynamics.py", package / "quantize.py"]
+    parts = code_digest(files), digest_of(analog.emulate), digest_of(analog.program_synapses)
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:24]
 
 
 def _calibrated_as(profile: ChipProfile) -> ChipProfile:
