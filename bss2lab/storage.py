@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import logging
+import multiprocessing
 import os
 import stat
 import sys
@@ -20,18 +22,13 @@ def user_cache() -> Path:
     """Return the folder for whatever can be made again: ``BSS2LAB_CACHE``, or the user's cache.
 
     Where there is no home folder, or nothing can be written in it, that is a private folder among the temporary
-    ones, the same one every time.
+    ones, the same one every time, and a warning says so.
     """
     chosen = os.environ.get("BSS2LAB_CACHE")
     if chosen:
         return Path(chosen)
-    import platformdirs
-
-    try:
-        place = Path(platformdirs.user_cache_dir("bss2lab"))
-    except RuntimeError:  # no home folder
-        place = Path("~")
-    return place if _can_make(place) else _temporary_cache() or place
+    place = _home_cache()
+    return place if _can_make(place) else _temporary_cache(place) or place
 
 
 NONE = "-"
@@ -39,16 +36,28 @@ NONE = "-"
 
 
 def shared_caches() -> list[Path]:
-    """Return the folders of what was made for everybody: ``BSS2LAB_SHARED_CACHE``, and this Python's. Never written."""
+    """Return the folders that are only read: ``BSS2LAB_SHARED_CACHE``, this Python's, a user's that is read-only."""
     chosen = os.environ.get("BSS2LAB_SHARED_CACHE")
     if chosen == NONE:
         return []
-    return [*([Path(chosen)] if chosen else []), environment_cache()]
+    caches = [*([Path(chosen)] if chosen else []), environment_cache()]
+    if not os.environ.get("BSS2LAB_CACHE") and not _can_make(home := _home_cache()) and home.is_dir():
+        caches.append(home)
+    return caches
 
 
 def environment_cache() -> Path:
     """Return the folder of this Python environment that ``bss2lab warm --shared`` fills."""
     return Path(sys.prefix) / "share" / "bss2lab"
+
+
+def _home_cache() -> Path:
+    import platformdirs
+
+    try:
+        return Path(platformdirs.user_cache_dir("bss2lab"))
+    except RuntimeError:  # no home folder
+        return Path("~")
 
 
 @functools.cache
@@ -59,8 +68,8 @@ def _can_make(folder: Path) -> bool:
 
 
 @functools.cache
-def _temporary_cache() -> Path | None:
-    """Return a folder that nobody else can write to; None if there is none to be had."""
+def _temporary_cache(instead_of: Path) -> Path | None:
+    """Return a folder that nobody else can write to, and say so once; None if there is none to be had."""
     user = os.getuid() if hasattr(os, "getuid") else "cache"
     try:
         folder = Path(tempfile.gettempdir()) / f"bss2lab-{user}"
@@ -69,7 +78,14 @@ def _temporary_cache() -> Path | None:
     except OSError:
         return None
     mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
-    return folder if mine and stat.S_ISDIR(found.st_mode) else None
+    if not (mine and stat.S_ISDIR(found.st_mode)):
+        return None
+    if multiprocessing.parent_process() is None:  # (else it was said there)
+        logging.getLogger("bss2lab").warning(
+            "nothing can be written in %s: kernels, calibrations, downloads and the records of studies go to %s, "
+            "which the system may empty; set BSS2LAB_CACHE to a folder that lasts", instead_of, folder,
+        )  # fmt: skip
+    return folder
 
 
 _PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.3)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import multiprocessing
 import os
 import pathlib
 import stat
@@ -13,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss2lab import storage
+from bss2lab.chip import ChipProfile, library
+from bss2lab.chip.calibration import Calibration
+from bss2lab.datasets import files
 from bss2lab.storage import check_writable, move, remove, remove_leftovers, write_atomically
 
 
@@ -270,6 +274,41 @@ def test_a_folder_that_others_could_have_filled_is_no_cache(no_home, how):
         place.mkdir()
         place.chmod(0o777)
     assert storage.user_cache() != place
+
+
+def test_a_temporary_cache_is_announced_once_in_one_line(no_home, monkeypatch, caplog):
+    folder = storage.user_cache()
+    storage.user_cache()
+    (record,) = caplog.records
+    assert str(folder) in record.message
+    assert "BSS2LAB_CACHE" in record.message
+    assert "\n" not in record.message
+    storage._temporary_cache.cache_clear()
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: object())  # its parent has said it
+    storage.user_cache()
+    assert len(caplog.records) == 1
+
+
+def test_a_home_that_cannot_be_written_to_is_still_read(no_home, monkeypatch):
+    """Compiled kernels, calibrations and data sets in it are found; what is new goes elsewhere."""
+    home = no_home / "home"
+    monkeypatch.setattr(storage, "_home_cache", lambda: home)
+    monkeypatch.setattr(storage, "_can_make", lambda folder: False)
+    monkeypatch.delenv("BSS2LAB_SHARED_CACHE", raising=False)
+    assert home not in storage.shared_caches()
+    for name in ("shd", "calibrations"):
+        (home / name).mkdir(parents=True)
+    assert storage.user_cache() != home
+    assert storage.shared_caches()[-1] == home
+    assert ("cache", home / "shd") in files.search_path("shd")
+    bare = ChipProfile().replace(membrane_noise_mv=1.25)
+    monkeypatch.setattr(storage, "_can_make", lambda folder: True)
+    Calibration.load(library.shipped_path(3)).save(library.cache_path(3, bare))
+    monkeypatch.setattr(storage, "_can_make", lambda folder: False)
+    assert library._cached(3, bare) is not None
+    monkeypatch.setenv("BSS2LAB_CACHE", str(no_home / "mine"))
+    assert home not in storage.shared_caches()
+    assert library._cached(3, bare) is None
 
 
 def test_the_named_cache_is_taken_as_it_is(no_home, monkeypatch, tmp_path):

@@ -15,7 +15,7 @@ from bss2lab.chip.profile import ChipProfile
 from bss2lab.errors import CalibrationError
 from bss2lab.kernels import analog
 from bss2lab.kernels.digest import code_digest, digest_of
-from bss2lab.storage import user_cache
+from bss2lab.storage import shared_caches, user_cache
 
 SHIPPED = range(10)
 """Numbers of the chips whose calibration comes with the package (``bss2lab chip calibrate --shipped`` remakes them)."""
@@ -28,9 +28,9 @@ def shipped_path(seed: int) -> Path:
     return Path(str(resources.files("bss2lab.chip"))) / "calibrations" / f"chip{seed}.safetensors"
 
 
-def cache_path(seed: int, profile: ChipProfile) -> Path:
-    """Return where the user's cache keeps the calibration of a chip: per state of the emulator's code."""
-    return user_cache() / "calibrations" / _code() / f"{_key(seed, profile)}.safetensors"
+def cache_path(seed: int, profile: ChipProfile, cache: Path | None = None) -> Path:
+    """Return where a cache (the user's) keeps the calibration of a chip: per state of the emulator's code."""
+    return (cache or user_cache()) / "calibrations" / _code() / f"{_key(seed, profile)}.safetensors"
 
 
 def calibration_of(seed: int, profile: ChipProfile) -> Calibration:
@@ -86,12 +86,12 @@ def _shipped(seed: int, profile: ChipProfile) -> Calibration | None:
 
 
 def _cached(seed: int, profile: ChipProfile) -> Calibration | None:
-    try:
-        calibration = Calibration.load(cache_path(seed, profile))
-        calibration.check_fits(seed, profile)
-    except CalibrationError:  # not there, or damaged: it is made again
-        return None
-    return calibration
+    for cache in (user_cache(), *shared_caches()):
+        with contextlib.suppress(CalibrationError):  # not there, or damaged: it is made again
+            calibration = Calibration.load(cache_path(seed, profile, cache))
+            calibration.check_fits(seed, profile)
+            return calibration
+    return None
 
 
 def _new(seed: int, profile: ChipProfile) -> Calibration:

@@ -36,7 +36,7 @@ from bss2lab.datasets.catalogue import (
     entry,
 )
 from bss2lab.errors import DataError, InputError, complain
-from bss2lab.storage import move, remove, user_cache, write_atomically
+from bss2lab.storage import move, remove, shared_caches, user_cache, write_atomically
 
 Where = Literal["data", "cache", "system", "—"]
 
@@ -94,7 +94,7 @@ def search_path(name: str) -> list[tuple[Where, Path]]:
         places.append(("data", Path(chosen) / name))
     places.append(("data", Path.cwd() / "data" / name))
     places.append(("data", bundle.path(f"data/{name}")))
-    places.append(("cache", cache_folder() / name))
+    places += [("cache", cache / name) for cache in (cache_folder(), *shared_caches())]
     if dataset.system is not None:
         places.append(("system", dataset.system))
     return places
