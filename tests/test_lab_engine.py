@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
 
+from bss2lab.kernels import cache
 from bss2lab.lab.engine import Engine
 
 WAIT_S = 120.0
@@ -152,3 +154,30 @@ def test_stop_all_leaves_neither_task_nor_thread(engine):
     engine.stop_all()
     assert engine.tasks == ()
     assert not engine.alive
+
+
+def test_without_a_compiler_every_task_ends_with_the_reason_and_the_next_one_tries_again(engine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bss2lab.kernels.cache", None)
+    tasks = [engine.start(name, counting([], name, 3)) for name in "ab"]
+    assert all(task.wait(WAIT_S) for task in tasks)
+    assert [(task.state, type(task.error)) for task in tasks] == [("failed", ModuleNotFoundError)] * 2
+    engine.stop_all()
+    assert not engine.alive
+    monkeypatch.undo()
+    task = engine.start("a", counting([], "a", 3))
+    assert task.wait(WAIT_S)
+    assert task.state == "done"
+
+
+def test_a_listener_that_fails_stops_neither_the_computation_nor_the_other_listeners(engine, caplog):
+    heard = []
+    engine.listeners += [lambda: 1 / 0, lambda: heard.append(engine.waiting_for)]
+
+    def compiling():
+        cache._tell(cache.Compiling("kernel", 3, elsewhere=False))
+        yield
+
+    task = engine.start("a", compiling())
+    assert task.wait(WAIT_S)
+    assert (task.state, len(heard)) == ("done", 1)
+    assert ["ZeroDivisionError" in record.message for record in caplog.records] == [True]

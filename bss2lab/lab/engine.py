@@ -10,6 +10,7 @@ that had it: a cell that is run again does not leave two trainers behind.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ State = Literal["running", "paused", "done", "failed", "stopped"]
 
 _LINGER_S = 0.5
 """How long the thread waits for another task before it ends."""
+
+
+_log = logging.getLogger("bss2lab")
 
 
 class Task:
@@ -145,22 +149,33 @@ class Engine:
             self._thread.start()
 
     def _work(self) -> None:
-        from bss2lab.kernels.cache import watching  # (brings the compiler)
-
+        try:
+            from bss2lab.kernels.cache import watching  # (brings the compiler)
+        except BaseException as error:
+            self._serve(broken=error)
+            return
         with watching(self._wait_for):
             self._serve()
 
     def _wait_for(self, compiling: object) -> None:
         self.waiting_for = "" if compiling is None else str(compiling)
         for listener in tuple(self.listeners):
-            listener()
+            try:
+                listener()
+            except Exception as error:  # whoever shows it: what is computed does not depend on that
+                _log.warning(
+                    "%s could not be shown: %s: %s", self.waiting_for or "a kernel", type(error).__name__, error
+                )
 
-    def _serve(self) -> None:
+    def _serve(self, broken: BaseException | None = None) -> None:
+        """Take steps until there is nothing to do; if something is ``broken``, every task fails with that."""
         while (task := self._next()) is not None:
             if task._state == "stopped":
                 self._end(task, "stopped")
                 continue
             try:
+                if broken is not None:
+                    raise broken
                 next(task._steps)
                 self._requeue(task)
             except StopIteration:

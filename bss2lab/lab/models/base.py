@@ -151,13 +151,12 @@ class ViewModel(ABC):
     def watch(self, watcher: Callable[[bool], None]) -> Callable[[], None]:
         """Call ``watcher(urgent)`` after every change, from whatever thread made it. Returns how to end that."""
         self._watchers.append(watcher)
-        waits = self.changed  # (one bound method, so that it can be removed)
-        self.engine.listeners.append(waits)
+        self.engine.listeners.append(self.changed)
 
         def end() -> None:
             if watcher in self._watchers:
                 self._watchers.remove(watcher)
-                self.engine.listeners.remove(waits)
+                self.engine.listeners.remove(self.changed)
 
         return end
 
