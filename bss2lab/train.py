@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
-import numba
 import numpy as np
 import torch
 
@@ -345,6 +344,8 @@ def set_threads(threads: int) -> int:
 
     In a forked process that is one: threads do not come along.
     """
+    import numba  # (loads the compiler, which a program that only looks at something does without)
+
     most = 1 if is_forked() else numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     n = min(threads or usable_cores(), most)
     numba.set_num_threads(n)

@@ -78,7 +78,7 @@ def files(folder: Path) -> list[Path]:
 
 def compiled(kernel: Any) -> int:
     """Return how many forms of a kernel were compiled here, and not found on disk."""
-    return sum(kernel.stats.cache_misses.values())
+    return sum(kernel.dispatcher.stats.cache_misses.values())
 
 
 VALUES = np.arange(4.0)
@@ -296,7 +296,7 @@ def test_a_kernel_that_another_process_compiles_is_waited_for(module: Any, tmp_p
         sys.path.insert(0, {str(Path(first.__file__).parent)!r})
         import kernels_of_a_test as module
         with cache.watching(lambda compiling: print(compiling and compiling.elsewhere, flush=True)):
-            print(module.total(np.arange(4.0)), sum(module.total.stats.cache_misses.values()), flush=True)
+            print(module.total(np.arange(4.0)), sum(module.total.dispatcher.stats.cache_misses.values()), flush=True)
     """
     with filelock.FileLock(lock):
         child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)

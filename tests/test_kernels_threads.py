@@ -31,10 +31,10 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 IN_TWO_THREADS = """
     import sys, threading
-    from bss2lab.kernels import jit
+    from bss2lab.kernels import compiler
 
     if "unguarded" in sys.argv or {unguarded}:
-        jit._state.works_alone = False
+        compiler.state.works_alone = False
     expected = [total(0), total(200)]
     found = [set(), set()]
 
@@ -137,7 +137,7 @@ def test_the_serial_form_gives_the_same() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (10, 28, 28)).astype(np.uint8)
     whole = images.prepare(pictures, 2)
     kernel = images._prepare
-    assert kernel.serial.targetoptions["parallel"] is False
+    assert not kernel.serial.targetoptions.get("parallel")
     images._prepare = kernel.serial
     try:
         assert (images.prepare(pictures, 2) == whole).all()

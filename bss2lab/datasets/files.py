@@ -94,7 +94,7 @@ def search_path(name: str) -> list[tuple[Where, Path]]:
         places.append(("data", Path(chosen) / name))
     places.append(("data", Path.cwd() / "data" / name))
     places.append(("data", bundle.path(f"data/{name}")))
-    places += [("cache", cache / name) for cache in (cache_folder(), *shared_caches())]
+    places.extend(("cache", cache / name) for cache in (cache_folder(), *shared_caches()))
     if dataset.system is not None:
         places.append(("system", dataset.system))
     return places

@@ -9,11 +9,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
 from bss2lab.errors import InputError, complain
-from bss2lab.kernels.jit import device, kernel
+from bss2lab.kernels.jit import device, kernel, prange
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, UInt8
@@ -205,7 +204,7 @@ def _prepare(images, crop, columns, rows, first, last, between, cos, sin, out):
     inner, size = side - 2 * crop, rows.shape[0]
     # Black margin, wide enough that no turned pixel of the image looks beyond it
     margin = int(0.21 * side) + 2
-    for chunk in numba.prange((n + _CHUNK - 1) // _CHUNK):
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
         stage = np.zeros((side + 2 * margin, side + 2 * margin), dtype=np.float32)
         square = np.empty((inner, inner), dtype=np.float64)
         half = np.empty((inner, size), dtype=np.float64)

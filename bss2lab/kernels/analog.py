@@ -17,11 +17,10 @@ the step (second order).
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from bss2lab import dynamics
 from bss2lab.kernels.bits import list_marked
-from bss2lab.kernels.jit import device, kernel
+from bss2lab.kernels.jit import device, kernel, prange
 from bss2lab.kernels.noise import advance as _advance
 from bss2lab.kernels.noise import mix as _mix
 from bss2lab.kernels.noise import normal as _normal

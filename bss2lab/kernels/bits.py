@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
-from bss2lab.kernels.jit import kernel
+from bss2lab.kernels.jit import Intrinsic, kernel
 
 
 def _first_byte(typing_context: Any, word: Any) -> Any:
+    from numba import types
+
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         zeros = builder.cttz(arguments[0], context.get_constant(types.boolean, 1))
         return builder.lshr(zeros, context.get_constant(types.uint64, 3))
@@ -19,7 +19,7 @@ def _first_byte(typing_context: Any, word: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-first_byte: Any = intrinsic(_first_byte)
+first_byte: Any = Intrinsic(_first_byte)
 """``first_byte(word)``, for kernels: the place, 0 … 7, of the lowest byte that is not 0 of a uint64 that is not 0.
 
 For loops that go without a list (see ``datasets.hair_cell``).

@@ -34,6 +34,7 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
 from bss2lab.kernels.digest import digest_of
+from bss2lab.kernels.jit import Kernel
 from bss2lab.storage import shared_caches, user_cache, write_atomically
 
 SUFFIX = ".kernel"
@@ -167,14 +168,14 @@ _turns = _Turns()
 class KernelCache(_Cache):
     """Compiled forms of one function on disk; takes the place of numba's own cache in its dispatcher."""
 
-    def __init__(self, dispatcher: Any) -> None:
-        self._dispatcher = dispatcher
-        self._name = dispatcher.py_func.__name__
-        self._prefix = f"{dispatcher.py_func.__module__.rpartition('.')[2]}.{self._name}"
+    def __init__(self, kernel: Kernel, *, serial: bool) -> None:
+        self._kernel, self._serial = kernel, serial
+        self._name = kernel.py_func.__name__
+        self._prefix = f"{kernel.py_func.__module__.rpartition('.')[2]}.{self._name}"
 
     @functools.cached_property
     def _digest(self) -> str:
-        return digest_of(self._dispatcher)
+        return f"{digest_of(self._kernel)} {self._serial}"
 
     @property
     def cache_path(self) -> Any:

@@ -11,7 +11,8 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-from numba.core.types import Type
+
+from bss2lab.kernels.jit import prange
 
 _NOT_OURS = ("numba", "numpy", "llvmlite", "builtins", "math", "typing")
 """Packages whose members are known by their names: their versions are part of every kernel's key anyway."""
@@ -58,9 +59,7 @@ def _visit(function: Any, parts: dict[int, str]) -> None:
 
 def _plain(function: Any) -> FunctionType:
     """Return the Python function behind a kernel or an intrinsic."""
-    for attribute in ("py_func", "_defn"):
-        function = getattr(function, attribute, function)
-    return function
+    return getattr(function, "py_func", function)
 
 
 def _name(function: Any) -> str:
@@ -113,14 +112,15 @@ def _described(name: str, value: Any, parts: dict[int, str]) -> str:
         return f"{name} = {type(value).__name__} {value!r}"
     if isinstance(value, np.ndarray):
         return f"{name} = {value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-    if isinstance(value, Type | np.dtype | BuiltinFunctionType | np.ufunc):
+    if value is prange:
+        return f"{name} = prange"
+    if isinstance(value, np.dtype | BuiltinFunctionType | np.ufunc):
         return f"{name} = {value}"
     if isinstance(value, type) and issubclass(value, Enum):
         return f"{name} = {_name(value)} {[(one.name, repr(one.value)) for one in value]}"
     if isinstance(value, type) and hasattr(value, "_fields"):
         return f"{name} = {_name(value)} {value._fields}"
-    ours = hasattr(value, "py_func") or hasattr(value, "_defn")
-    if not ours and str(getattr(value, "__module__", "")).split(".")[0] in _NOT_OURS:
+    if not hasattr(value, "py_func") and str(getattr(value, "__module__", "")).split(".")[0] in _NOT_OURS:
         return f"{name} = {value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     if isinstance(_plain(value), FunctionType):
         _visit(value, parts)

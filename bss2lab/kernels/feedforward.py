@@ -14,11 +14,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import prange
 
 from bss2lab import dynamics, surrogate
 from bss2lab.kernels.bits import list_marked
-from bss2lab.kernels.jit import device, kernel
+from bss2lab.kernels.jit import device, kernel, prange
 
 if TYPE_CHECKING:
     from jaxtyping import Float

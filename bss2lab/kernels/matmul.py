@@ -15,12 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from bss2lab.kernels.jit import kernel
+from bss2lab.kernels.jit import Intrinsic, kernel
 
 PANEL = 16
 """Columns of a panel: two vector registers of AVX2, one of AVX-512."""
@@ -32,15 +28,19 @@ ROWS = 5
 def _tile(rows: int) -> Any:
     """Return ``tile(a, panels, out, row, panel)``: some rows of ``a`` times one panel, into ``out``."""
 
-    @intrinsic
     def tile(typing_context, a, panels, out, row, panel):  # type: ignore[no-untyped-def]
+        from numba import types
+
         signature = types.void(a, panels, out, row, panel)
         return signature, _generator(rows)
 
-    return tile
+    return Intrinsic(tile)
 
 
 def _generator(rows: int) -> Callable[..., Any]:
+    from llvmlite import ir
+    from numba.core import cgutils
+
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         a, panels, out = (
             context.make_array(kind)(context, builder, value)

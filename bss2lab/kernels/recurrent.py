@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import prange
 
 from bss2lab import dynamics, surrogate
 from bss2lab.kernels.feedforward import (
@@ -28,7 +27,7 @@ from bss2lab.kernels.feedforward import (
     padded,
     step_hidden,
 )
-from bss2lab.kernels.jit import device, kernel
+from bss2lab.kernels.jit import device, kernel, prange
 from bss2lab.kernels.matmul import PANEL, ROWS, multiply, pack
 
 if TYPE_CHECKING:

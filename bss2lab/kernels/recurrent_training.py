@@ -8,10 +8,9 @@ penalties cost next to nothing (see ``recurrent.backward_block``).
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from bss2lab.kernels.feedforward import list_spikes, output_sample
-from bss2lab.kernels.jit import kernel
+from bss2lab.kernels.jit import kernel, prange
 from bss2lab.kernels.recurrent import backward_block, forward_sample, output_response, sum_blocks, transposed
 from bss2lab.kernels.training import CLIPPED, CORRECT, NLL, SPIKES, adam_row, read_recording
 

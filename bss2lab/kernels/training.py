@@ -6,7 +6,6 @@ For the standard objective only (``losses.Objective``); any other loss goes thro
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from bss2lab import quantize
 from bss2lab.dynamics import THRESHOLD
@@ -19,7 +18,7 @@ from bss2lab.kernels.feedforward import (
     output_sample,
     row_gradient,
 )
-from bss2lab.kernels.jit import device, kernel
+from bss2lab.kernels.jit import device, kernel, prange
 
 _normalise = device(quantize.normalise)
 

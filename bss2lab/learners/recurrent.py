@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
 from bss2lab.chip import Chip
@@ -74,6 +73,8 @@ class RecurrentLearner(CompiledLearner):
     ) -> None:
         cfg, goal, model, s = self._config, self._objective, self._config.model, samples.spikes
         pad = len(step.alive)
+        import numba
+
         lanes, size = numba.get_num_threads(), recurrent.BLOCK
         recurrent_training.train_step(
             *self._weights.values(), *self._moments.values(), self._learns_recurrent,
