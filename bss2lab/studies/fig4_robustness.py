@@ -88,9 +88,9 @@ class RobustnessConfig(Config):
 
 
 QUICK = RobustnessConfig(
-    itl=PRESETS["default"].replace(epochs=2, limit=8_000, lr_decay=0.6),
-    software=PRESETS["software"].replace(epochs=4, limit=8_000, lr_decay=0.7),
-    sigma_d=(0.0, 0.2, 0.4), which=("both",), seeds=1,
+    itl=PRESETS["default"].replace(epochs=2, limit=5_000, batch_size=25, lr_decay=0.6),
+    software=PRESETS["software"].replace(epochs=3, limit=5_000, batch_size=25, lr_decay=0.6),
+    sigma_d=(0.0, 0.4), which=("both",), seeds=1,
 )  # fmt: skip
 
 

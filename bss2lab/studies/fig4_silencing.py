@@ -59,7 +59,7 @@ class SilencingConfig(Config):
         return self
 
 
-_SHORT = PRESETS["default"].replace(epochs=3, limit=8_000, lr_decay=0.6)
+_SHORT = PRESETS["default"].replace(epochs=3, limit=5_000, batch_size=25, lr_decay=0.6)
 QUICK = SilencingConfig(
     without=_SHORT, dropout=_SHORT.replace(dropout=0.4), fractions=(0.0, 0.15, 0.3, 0.5), draws=2, seeds=1
 )
