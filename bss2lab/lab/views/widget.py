@@ -92,9 +92,12 @@ class LabWidget(w.VBox):
         return picture.draw(self.model.frame())
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        static = os.environ.get(STATIC) == "1"
+        if static:  # nothing follows this picture: it waits for what was asked for
+            self.model.wait()
         frame = self.model.frame()
         picture_ = {"image/png": base64.b64encode(picture.draw(frame).small_png()).decode()}
-        if os.environ.get(STATIC) == "1":
+        if static:
             return picture_
         if not self.scope.greeted and not self._over:  # goes to the page with the widget
             self.show(frame)
