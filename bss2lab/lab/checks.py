@@ -220,7 +220,7 @@ def _data() -> Iterable[Finding]:
     if missing:
         yield Finding("data", "bad", f"missing: {', '.join(missing)}", bundle.restore(missing[0]))
     else:
-        yield Finding("data", "good", f"data sets, networks and saved results in {bundle.path('data')}")
+        yield Finding("data", "good", "data sets, networks, saved results and notebooks are here")
 
 
 def _voice() -> Iterable[Finding]:
