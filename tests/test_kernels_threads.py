@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
+import torch
 
-from bss2lab.datasets import images
+from bss2lab.kernels import Model, compiler, integrate, jit, recurrent
+from bss2lab.types import Spikes
 
 PREPARE = """
     import numpy as np
@@ -30,11 +33,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 IN_TWO_THREADS = """
-    import sys, threading
-    from bss2lab.kernels import compiler
-
-    if "unguarded" in sys.argv or {unguarded}:
-        compiler.state.works_alone = False
+    import threading
     expected = [total(0), total(200)]
     found = [set(), set()]
 
@@ -52,17 +51,31 @@ IN_TWO_THREADS = """
 
 def test_two_threads_share_numbas_work_queue() -> None:
     """Which would end the process if both were in it (what pip installs on macOS and Windows has no other threads)."""
-    code = IN_TWO_THREADS.replace("{unguarded}", "False")
-    done = run(code, NUMBA_THREADING_LAYER="workqueue")
+    done = run(IN_TWO_THREADS, NUMBA_THREADING_LAYER="workqueue")
     assert (done.returncode, done.stdout) == (0, "workqueue True\n"), done.stderr
 
 
-@pytest.mark.needs("two cores")
-def test_without_taking_turns_the_work_queue_ends_the_process() -> None:
-    """What the test above would look like without the guard: it can fail."""
-    done = run(IN_TWO_THREADS.replace("{unguarded}", "True"), NUMBA_THREADING_LAYER="workqueue")
-    assert done.returncode != 0
-    assert "Concurrent access" in done.stderr
+@pytest.mark.parametrize("alone", [True, False])
+def test_threads_wait_for_each_other_only_where_they_must(alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler.state, "works_alone", alone)
+    first, second, end = (threading.Event() for _ in range(3))
+
+    def compute(begun: threading.Event) -> None:
+        begun.set()
+        assert end.wait(60)
+
+    kernel = jit.Kernel(compute, parallel=True)
+    monkeypatch.setattr(kernel, "dispatcher", compute, raising=False)
+    calls = [threading.Thread(target=kernel, args=(begun,)) for begun in (first, second)]
+    calls[0].start()
+    assert first.wait(60)
+    calls[1].start()
+    side_by_side = second.wait(0.3 if alone else 60)
+    end.set()
+    for call in calls:
+        call.join(60)
+    assert side_by_side is not alone
+    assert second.is_set()
 
 
 FORKED = {
@@ -133,13 +146,22 @@ def test_kernels_run_on_one_thread_in_a_forked_process(how: str) -> None:
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
-def test_the_serial_form_gives_the_same() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (10, 28, 28)).astype(np.uint8)
-    whole = images.prepare(pictures, 2)
-    kernel = images._prepare
-    assert not kernel.serial.targetoptions.get("parallel")
-    images._prepare = kernel.serial
-    try:
-        assert (images.prepare(pictures, 2) == whole).all()
-    finally:
-        images._prepare = kernel
+def test_the_serial_form_of_kernels_that_call_each_other_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backward pass sums its blocks by another parallel kernel."""
+    serial = recurrent.backward.serial
+    called = serial.py_func.__globals__["sum_blocks"]
+    assert recurrent.sum_blocks.targetoptions["parallel"]
+    assert not any(kernel.targetoptions.get("parallel") for kernel in (serial, called))
+    spikes = Spikes.from_events([([2.0, 5.0, 7.0], [0, 3, 4])] * 5, n_units=5, duration_us=17.0)
+
+    def slopes() -> list[np.ndarray]:
+        seed = torch.Generator().manual_seed(0)
+        w = [torch.rand(shape, generator=seed).requires_grad_() for shape in ((5, 8), (8, 3), (8, 8))]
+        traces = integrate(*w[:2], spikes, dt_us=1.7, model=Model(0.7, 0.7, 50.0), w_recurrent=w[2], kernel="compiled")
+        return [slope.numpy() for slope in torch.autograd.grad(traces.v_output.square().sum(), w)]
+
+    expected = slopes()
+    assert all(abs(slope).max() > 0.1 for slope in expected)
+    monkeypatch.setattr(recurrent, "backward", serial)
+    for got, want in zip(slopes(), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * abs(want).max())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from bss2lab import machine
@@ -115,7 +113,3 @@ def test_a_system_that_says_nothing(tree, monkeypatch, tmp_path):
     monkeypatch.delattr(machine.os, "sysconf", raising=False)
     monkeypatch.setattr(machine.os, "cpu_count", lambda: None)
     assert limits(tmp_path) == (1, None)
-
-
-def test_the_real_machine_has_at_least_one_core():
-    assert 1 <= machine.usable_cores() <= (os.cpu_count() or 1)
