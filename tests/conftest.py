@@ -25,6 +25,10 @@ if os.environ.get("BSS2LAB_TEST_BARE") == "1":
 
     hide.hide()
 
+# The tests' own cache, which stays from run to run: nobody's own files count, or change.
+os.environ.setdefault("BSS2LAB_CACHE", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "bss2lab"))
+os.environ.pop("BSS2LAB_SHARED_CACHE", None)
+
 import optional
 import standin
 from thread_count import set_threads, threads

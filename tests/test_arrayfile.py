@@ -34,6 +34,14 @@ def test_what_is_read_is_what_was_packed(path):
         np.testing.assert_array_equal(arrays[name], array, strict=True)
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">i8", "<f8", "=u2", "i1"])
+def test_the_order_of_bytes_does_not_matter(path, dtype):
+    values = np.arange(6).reshape(2, 3)
+    _, arrays = read(path, arrayfile.pack(HEADER, {"values": values.astype(dtype)}))
+    np.testing.assert_array_equal(arrays["values"], values)
+    assert arrays["values"].dtype == np.dtype(dtype).newbyteorder("<")
+
+
 def test_the_same_content_gives_the_same_bytes():
     assert len({arrayfile.pack(HEADER, ARRAYS) for _ in range(30)}) == 1
 

@@ -22,7 +22,7 @@ print(json.dumps({
     "here": [name for name, need in optional.NEEDS.items() if need.here()],
     "child": subprocess.check_output([sys.executable, "-c", child, *sys.argv[1:]], text=True).strip(),
     "program": shutil.which("other-program"),
-    "variables": {k: v for k, v in os.environ.items() if k.startswith(("BSS2LAB_", "CUDA_", "HTTPS_"))},
+    "variables": {k: v for k, v in os.environ.items() if k.startswith(("BSS2LAB_", "CUDA_", "HTTPS_", "NUMBA_"))},
 }))
 """
 
@@ -78,8 +78,16 @@ def test_what_is_here_is_hidden(computer):
     assert bare["program"] is not None
     left = bare["variables"]
     assert left["CUDA_VISIBLE_DEVICES"] == ""
-    assert left["BSS2LAB_CACHE"] != computer["BSS2LAB_CACHE"]
+    assert left["BSS2LAB_CACHE"] != plain["variables"]["BSS2LAB_CACHE"] == computer["BSS2LAB_CACHE"]
+    assert left["NUMBA_THREADING_LAYER"] == "workqueue"
     assert not {"BSS2LAB_DATA", "BSS2LAB_REFERENCE", "BSS2LAB_REFERENCE_SPEECH"} & set(left)
+
+
+def test_the_cache_of_whoever_runs_the_tests_is_neither_read_nor_written(computer):
+    computer["BSS2LAB_SHARED_CACHE"] = computer.pop("BSS2LAB_CACHE")
+    used = looked(computer)["variables"]
+    assert Path(used["BSS2LAB_CACHE"]).is_relative_to(TESTS.parent / ".pytest_cache")
+    assert "BSS2LAB_SHARED_CACHE" not in used
 
 
 def test_the_line_about_skips_counts_by_reason():

@@ -11,22 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CACHE = HERE.parents[1] / ".pytest_cache" / "bss2lab"
 PROGRAMS = {"espeak", "espeak-ng", "chromium", "chromium-browser", "google-chrome"}
-VARIABLES = ("BSS2LAB_DATA", "BSS2LAB_REFERENCE", "BSS2LAB_REFERENCE_SPEECH")
+VARIABLES = ("BSS2LAB_CACHE", "BSS2LAB_DATA", "BSS2LAB_REFERENCE", "BSS2LAB_REFERENCE_SPEECH")
 NOWHERE = "http://127.0.0.1:9"
 
 
 def hide() -> None:
     """Hide it from this process and from those that it starts."""
     runpy.run_path(str(HERE / "sitecustomize.py"))
+    os.environ["NUMBA_THREADING_LAYER"] = "workqueue"  # all that there is on macOS and Windows
     from bss2lab.datasets import catalogue
 
     catalogue.CATALOGUE["fashion"] = replace(catalogue.FASHION, system=None)
     for name in VARIABLES:
         os.environ.pop(name, None)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    os.environ["BSS2LAB_CACHE"] = str(CACHE)
     os.environ["PATH"] = os.pathsep.join(map(_without_programs, os.environ["PATH"].split(os.pathsep)))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
