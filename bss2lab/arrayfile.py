@@ -29,14 +29,14 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, ndarray], *, key: str =
 
     Args:
         header: anything that JSON can hold; neither NaN nor infinity.
-        arrays: name -> array of any shape.
+        arrays: name -> array of any shape and byte order (what is read back is little-endian).
         key: under which the header stands in the file's metadata.
 
     Raises:
         ValueError, TypeError: if the header is no JSON.
     """
     text = json.dumps(header, allow_nan=False, ensure_ascii=False)
-    kept = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    kept = {name: np.asarray(a, np.asarray(a).dtype.newbyteorder("<"), order="C") for name, a in arrays.items()}
     return _in_order(safetensors.numpy.save(kept, metadata={key: text, _SUM: _digest(text, kept)}))
 
 
