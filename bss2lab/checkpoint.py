@@ -50,10 +50,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class OwnData:
-    """What a run was trained on that is in no catalogue.
+    """The words that a run was trained on, if they are in no catalogue. (Images always go by the name of one.)
 
     Attributes:
-        name: what the data are called.
+        name: what the words are called.
         classes: names of the classes, by label.
     """
 

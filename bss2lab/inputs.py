@@ -31,7 +31,7 @@ class Data:
     Attributes:
         train: the training set.
         held_out: the test set, or the validation set if the configuration asks for one.
-        origin: name of the data set in the catalogue; None: your own data.
+        origin: name of the data set in the catalogue; None: your own data, or a part of one.
 
     Raises:
         InputError: on construction, if one of them is empty.

@@ -18,6 +18,7 @@ import torch
 
 from bss2lab import checkpoint
 from bss2lab.chip import Chip, ChipProfile
+from bss2lab.datasets.speechset import SpeechSet
 from bss2lab.errors import InputError, complain
 from bss2lab.inputs import Data, augments, encode
 from bss2lab.kernels.jit import is_forked
@@ -150,7 +151,7 @@ class Run(Generic[C]):
         self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip, start)
         self._own_objective = objective is not None
         self._own_data = None
-        if data is not None and data.origin is None:
+        if data is not None and data.origin is None and isinstance(data.train, SpeechSet):
             self._own_data = checkpoint.OwnData(data.train.name, data.train.classes)
         self.epochs: list[Epoch] = []
         self.changes: list[Change] = []
