@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import zipfile
@@ -15,6 +16,7 @@ _CHUNK = 2**20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
+@functools.lru_cache(maxsize=4)  # the files of one data set: every run and every widget asks for them
 def gunzip(packed: bytes, file: DataFile) -> tuple[bytes, str]:
     """Return the content of a gzip file and what is wrong with it ('' if nothing)."""
     if not packed:
