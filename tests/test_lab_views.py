@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from bss2lab.lab.views import renderer as timing
 from bss2lab.lab.views import scope as canvas
 from bss2lab.lab.views.renderer import Renderer
 from bss2lab.lab.views.scope import Scope
-from bss2lab.lab.views.widget import LabWidget
+from bss2lab.lab.views.widget import STATIC, LabWidget
 from bss2lab.settings import TrainConfig
 
 
@@ -348,6 +349,22 @@ def test_it_shows_itself_as_a_picture_where_no_kernel_runs(widget):
     bundle = widget._repr_mimebundle_()
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_a_widget_that_is_saved_as_its_picture_waits_for_what_was_asked_of_it(widget, toy, monkeypatch):
+    monkeypatch.setenv(STATIC, "1")
+    drawn_with = []
+    monkeypatch.setattr(toy, "frame", lambda frame=toy.frame: drawn_with.append(toy.went) or frame())
+
+    def steps():
+        for _ in range(3):
+            time.sleep(0.02)
+            yield
+        toy.go()
+
+    toy.begin("slow", steps())
+    assert set(widget._repr_mimebundle_()) == {"image/png"}
+    assert drawn_with == [1]
 
 
 def test_a_second_widget_of_the_same_name_takes_over(widget, toy, renderer):
