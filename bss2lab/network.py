@@ -25,7 +25,7 @@ HIDDEN_MEAN = 1e-3
 """Mean of the initial hidden weights [authors' code]."""
 
 _TOO_MANY = 0.95
-"""Fraction of a layer's weights that says: the chip was given another network than was meant."""
+"""Fraction of a layer's weights that says: the chip does not get the network that was meant."""
 
 INITIAL_SPREAD = 0.7
 """Initial standard deviation, times (1 − μ)/√fan-in [authors' code]."""
@@ -86,23 +86,23 @@ def chip_weights(weights: W, substrate: Substrate | None = None) -> tuple[W, flo
             raise InputError(complain(f"{layer} weights", expected="finite numbers", got=f"{bad} not", fix=fix))
     scale = quantize.output_scale(float(np.abs(weights.output).max(initial=0.0)))
     rounds = not isinstance(substrate, Emulator) or substrate.profile.rounds_weights
-    held = quantize.quantize_weights if rounds else quantize.clip_weights
+    to_codes = quantize.quantize_weights if rounds else quantize.clip_weights
     scales = {"output": scale}
     layers = {}
     for name, w in weights._asdict().items():
-        layers[name] = held(w, scales.get(name, quantize.HIDDEN_SCALE))
+        layers[name] = to_codes(w, scales.get(name, quantize.HIDDEN_SCALE))
         _warn_of_loss(name, w, layers[name], scales.get(name, quantize.HIDDEN_SCALE))
     return weights._replace(**layers), scale
 
 
-def _warn_of_loss(layer: str, wanted: ndarray, held: ndarray, scale: float) -> None:
+def _warn_of_loss(layer: str, wanted: ndarray, written: ndarray, scale: float) -> None:
     """Say so if almost nothing is left of a layer on the chip; what was 0 before does not count."""
-    some = held.ravel()[:: max(1, held.size // 1000)]  # (this is asked before every batch)
+    some = written.ravel()[:: max(1, written.size // 1000)]  # (this is asked before every batch)
     if np.count_nonzero((some != 0) & (np.abs(some) < quantize.WEIGHT_MAX)) > 2 * (1 - _TOO_MANY) * some.size:
         return
     meant = wanted != 0
     lost = {
-        "written as 0, each below half a step": ((held == 0) & meant, "scale them up"),
+        "written as 0, each below half a step": ((written == 0) & meant, "scale them up"),
         f"clipped to ±{quantize.WEIGHT_MAX}": (np.abs(wanted) * scale > quantize.WEIGHT_MAX + 0.5, "scale them down"),
     }
     for what, (which, fix) in lost.items():

@@ -62,7 +62,7 @@ def add(p: argparse.ArgumentParser) -> None:
     detune = _verb(verbs, "decalibrate", _decalibrate, "give every neuron a target of its own (figure 4)")
     detune.add_argument("--sigma-d", type=float, required=True, metavar="S", help="normalised SD of the targets, 0 … 1")
     detune.add_argument("--which", choices=(*WHICH, "both"), default="both", metavar="WHAT",
-                        help=f"what to detune: {', '.join(WHICH)}, both (default both)")  # fmt: skip
+                        help=f"what to decalibrate: {', '.join(WHICH)}, both (default both)")  # fmt: skip
     detune.add_argument("--detuning-seed", type=int, default=0, metavar="N", help="seed of the targets (default 0)")
     detune.add_argument("--measured", action="store_true", help="search by measuring anew, not from the stored curves")
 

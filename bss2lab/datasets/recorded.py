@@ -88,10 +88,10 @@ def words_of(
     )
 
 
-def _checked(what: str, given: Sequence[int] | None, n: int, low: int, high: int) -> Int64[ndarray, "n"] | None:
-    if given is None:
+def _checked(what: str, numbers: Sequence[int] | None, n: int, low: int, high: int) -> Int64[ndarray, "n"] | None:
+    if numbers is None:
         return None
-    values = np.asarray(given)
+    values = np.asarray(numbers)
     if values.shape != (n,) or (n and values.dtype.kind not in "iu"):
         got = f"{values.dtype} of shape {list(values.shape)}"
         raise InputError(complain(what, expected=f"{n} integers, one per sound", got=got, fix="pass one for each"))

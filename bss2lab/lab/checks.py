@@ -186,7 +186,7 @@ def _cores() -> Iterable[Finding]:
     if cores == 1:
         yield Finding("cores", "note", text, "expect half the speed of two cores, or less")
     elif asked:
-        text += f"; held to fewer by {', '.join(f'{k}={v}' for k, v in asked.items())}"
+        text += f"; limited by {', '.join(f'{k}={v}' for k, v in asked.items())}"
         yield Finding("cores", "note", text, "unset these variables and restart the kernel to use all cores")
     else:
         yield Finding("cores", "good", text)
