@@ -322,7 +322,9 @@ def test_a_function_that_does_not_compile_leaves_no_lock(module: Any, tmp_path: 
 def test_what_is_kept_is_what_is_in_memory_whatever_the_file_says_now(module: Any) -> None:
     """A process that goes on while its package is replaced must not put its old code under the new name."""
     old = module()
-    Path(old.__file__).write_text(SOURCE.replace("FACTOR = 2.0", "FACTOR = 3.0").replace('"""A module."""', "\n" * 9))
+    Path(old.__file__).write_text(
+        SOURCE.replace("FACTOR = 2.0", "FACTOR = 3.0").replace('"""A module."""', "\n" * 9), encoding="utf-8"
+    )
     assert old.total(VALUES) == 12.0
     new = module(SOURCE.replace("FACTOR = 2.0", "FACTOR = 3.0"))
     assert new.total(VALUES) == 18.0
