@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import llvmlite
@@ -34,8 +34,10 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
 from bss2lab.kernels.digest import digest_of
-from bss2lab.kernels.jit import Kernel
 from bss2lab.storage import shared_caches, user_cache, write_atomically
+
+if TYPE_CHECKING:
+    from bss2lab.kernels.jit import Kernel
 
 SUFFIX = ".kernel"
 _MAGIC = b"bss2lab kernel 1\n"
