@@ -33,6 +33,7 @@ import optional
 import standin
 from thread_count import set_threads, threads
 
+from bss2lab import storage, warm
 from bss2lab.datasets import packing
 
 # A kernel that numba compiles in the first example is not slow; CI draws the same examples every time.
@@ -91,7 +92,16 @@ def pytest_runtest_setup(item):
             optional.require(name)
 
 
+def pytest_sessionstart(session):
+    """Compile all kernels at once, in processes side by side, while the tests are collected: once for them all."""
+    if not hasattr(session.config, "workerinput") and session.config.getoption("numprocesses", None):
+        session.config.compiling = warm.start(
+            [name for name in warm.GROUPS if not warm.is_compiled(name)], folder=storage.user_cache()
+        )
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: "test_executes_from_a_clean_kernel" not in item.nodeid)  # (the longest first)
     file = config.getoption("--only-from")
     if file:
         names = set(Path(file).read_text(encoding="utf-8").splitlines())

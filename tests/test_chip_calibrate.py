@@ -359,8 +359,8 @@ def test_a_curve_that_lies_out_of_reach_is_refused(calibration, tmp_path, value)
 
 def test_calibrations_of_the_oddest_chips_and_targets_can_be_loaded(tmp_path):
     transfer = Transfer(tau_mem_exponent=4, tau_syn_exponent=4, gain_exponent=4, bias_floor=0.01, slope_cv=0.3)
-    profile = ChipProfile(calibrated=False, tau_mem_us=90, tau_syn_exc_us=0.3, leak_sd_mv=300, transfer=transfer)
-    targets = Targets(tau_mem=90.0, tau_syn_exc=0.05, gain_exc=3.0, gain_inh=0.01, leak=10.0, reset=250.0)
+    profile = ChipProfile(calibrated=False, tau_mem_us=20, tau_syn_exc_us=0.3, leak_sd_mv=300, transfer=transfer)
+    targets = Targets(tau_mem=20.0, tau_syn_exc=0.05, gain_exc=3.0, gain_inh=0.01, leak=10.0, reset=250.0)
     found = calibrate(Chip(3, profile), targets)
     assert found.failures
     found.save(tmp_path / "odd")

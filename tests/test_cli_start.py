@@ -103,12 +103,14 @@ def test_faults_of_the_program_keep_their_traceback(monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="homes are found otherwise")
-@pytest.mark.parametrize("words", [["--version"], ["--help"], ["data", "list"], ["chip", "info"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["data", "list"]], ids=" ".join)
 def test_no_home_folder_and_an_unknown_user(words, tmp_path, monkeypatch):
     for name in ("HOME", "XDG_CACHE_HOME", "BSS2LAB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     done = run(words, tmp_path, HOMELESS)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 1  # where the cache is now
     assert done.stdout
 
 
