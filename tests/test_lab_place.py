@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import weakref
@@ -172,3 +173,12 @@ def test_a_training_that_runs_is_stopped_and_the_new_one_trains():
     widget.close()
     assert second.wait(WAIT_S)
     engine.stop_all()
+
+
+def test_what_a_cell_waited_for_is_drawn_before_the_next_one_runs(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(LabWidget, "draw", lambda self: drawn.append(self.model.busy))
+    widget = LabWidget(Toy(), renderer=Renderer())
+    asyncio.run(lab.finished(widget, timeout_s=WAIT_S))
+    assert drawn[-1] is False
+    widget.close()

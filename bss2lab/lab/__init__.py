@@ -293,5 +293,7 @@ async def finished(widget: LabWidget, *, timeout_s: float = 3600.0) -> None:
     async with asyncio.timeout(timeout_s):
         while widget.model.busy:
             await asyncio.sleep(0.05)
+    widget.draw()  # the cells below may keep the kernel from drawing it
+    await asyncio.sleep(0.05)
     if widget.model.message.kind == "error":
         raise Bss2Error(widget.model.message.text)
