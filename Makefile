@@ -32,7 +32,7 @@ demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), pr
 test: lint ## lint, then the whole test suite
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_FLAGS)
 
-test-quick: $(VENV)/.installed-dev ## for whoever changes a line: what is quick of lint and tests
+test-quick: $(VENV)/.installed-dev ## while you change code: what is quick of lint and tests
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/lint-imports --no-cache

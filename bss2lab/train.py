@@ -345,7 +345,8 @@ def set_threads(threads: int) -> int:
 
     In a forked process that is one: threads do not come along.
     """
-    import numba  # (loads the compiler, which a program that only looks at something does without)
+    # (The compiler is loaded only here; its guards must stand before numba's threads start.)
+    from bss2lab.kernels.compiler import numba
 
     most = 1 if is_forked() else numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     n = min(threads or usable_cores(), most)

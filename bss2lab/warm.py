@@ -2,7 +2,7 @@
 
     from bss2lab import warm
 
-    warm.start()  # returns at once; whoever needs a kernel meanwhile waits for it, and says so
+    warm.start()  # returns at once; what needs a kernel meanwhile waits for it, and says so
 
 A first run compiles for about half a minute, once per computer. ``bss2lab warm`` does it beforehand, and
 ``bss2lab warm --shared`` for everybody who uses the same Python environment (a hub's image, a lab's server).

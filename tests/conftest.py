@@ -1,10 +1,8 @@
 """Settings that hold for every test, what is skipped and how that is told."""
 
-import functools
 import os
 import sys
 from pathlib import Path
-from unittest import mock
 
 import hypothesis
 import pytest
@@ -34,18 +32,10 @@ import standin
 from thread_count import set_threads, threads
 
 from bss2lab import storage, warm
-from bss2lab.datasets import packing
 
 # A kernel that numba compiles in the first example is not slow; CI draws the same examples every time.
 hypothesis.settings.register_profile("bss2lab", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 hypothesis.settings.load_profile("bss2lab")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def unpacked_once():
-    """Unpacking and checking MNIST takes a quarter of a second, and hundreds of tests ask for it."""
-    with mock.patch.object(packing, "gunzip", functools.lru_cache(maxsize=8)(packing.gunzip)):
-        yield
 
 
 @pytest.fixture(scope="module")

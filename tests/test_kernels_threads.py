@@ -165,3 +165,16 @@ def test_the_serial_form_of_kernels_that_call_each_other_gives_the_same(monkeypa
     monkeypatch.setattr(recurrent, "backward", serial)
     for got, want in zip(slopes(), expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * abs(want).max())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_threads_that_started_before_any_kernel_do_not_end_a_forked_process() -> None:
+    code = """
+        import multiprocessing
+        from bss2lab.train import set_threads
+        set_threads(2)
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            print(pool.map_async(total, [0]).get(timeout=30)[0] > 0)
+    """
+    done = run(code, PYTHONWARNINGS="ignore")
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

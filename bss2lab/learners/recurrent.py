@@ -73,7 +73,7 @@ class RecurrentLearner(CompiledLearner):
     ) -> None:
         cfg, goal, model, s = self._config, self._objective, self._config.model, samples.spikes
         pad = len(step.alive)
-        import numba
+        from bss2lab.kernels.compiler import numba
 
         lanes, size = numba.get_num_threads(), recurrent.BLOCK
         recurrent_training.train_step(

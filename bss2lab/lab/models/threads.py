@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numba
 import torch
 
+from bss2lab.kernels.compiler import numba
 from bss2lab.train import set_threads
 
 
