@@ -14,12 +14,15 @@ LAB_FLAGS :=
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 NOTEBOOKS := $(sort $(wildcard nbs/*.ipynb))
+# (A file's tests share what they have computed, so that they stay together.)
+SHARED = -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 LOWEST := .venv-lowest
+NEWEST := .venv-newest
 # (The studies' kept numbers are those of the versions in constraints.txt: another compiler rounds otherwise.)
-NOT_WITH_LOWEST := $(addprefix tests/test_,golden.py notebooks.py lab_browser.py lab_static.py packaging.py)
+NOT_WITH_OTHERS := $(addprefix tests/test_,golden.py notebooks.py lab_browser.py lab_static.py packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-lowest lint lab voila bench figures wheel clean
+.PHONY: help demo test test-quick test-lowest test-newest lint lab voila bench figures wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -30,17 +33,18 @@ demo: $(VENV)/.installed-lab ## train the emulated chip on MNIST (2 minutes), pr
 	$(BIN)/bss2lab demo --run $(RUN) --out $(OUT)
 
 test: lint ## lint, then the whole test suite
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(SHARED) $(PYTEST_FLAGS)
 
 test-quick: $(VENV)/.installed-dev ## while you change code: what is quick of lint and tests
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(SHARED) -m "not slow" $(PYTEST_FLAGS)
 
 test-lowest: $(LOWEST)/.installed ## core and lab with the oldest packages that pyproject.toml allows (Python 3.11)
-	$(LOWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal -W default \
-	    $(NOT_WITH_LOWEST:%=--ignore=%) $(PYTEST_FLAGS)
+test-newest: $(NEWEST)/.installed ## core and lab with the newest packages that there are
+test-lowest test-newest:
+	$(@:test-%=.venv-%)/bin/python -m pytest $(SHARED) -W default $(NOT_WITH_OTHERS:%=--ignore=%) $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-dev ## ruff, pyright and the import contracts
 	$(BIN)/python -m ruff format --check .
@@ -67,7 +71,7 @@ wheel: $(VENV)/.installed-dev ## one file in dist/ with everything, data and not
 	$(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist .
 
 clean: ## remove .venv and caches; runs/ and out/ stay
-	for venv in $(VENV) $(LOWEST); do test ! -e $$venv/pyvenv.cfg || rm -rf $$venv; done
+	for venv in $(VENV) $(LOWEST) $(NEWEST); do test ! -e $$venv/pyvenv.cfg || rm -rf $$venv; done
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find bss2lab tests nbs -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -106,8 +110,16 @@ $(LOWEST)/.installed: pyproject.toml tests/lowest.py
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python tests/lowest.py >$(LOWEST)/pins.txt
 	$(LOWEST)/bin/python -m pip install $(PIP_FLAGS) -r $(LOWEST)/pins.txt -e ".[lab]" \
-	    pytest pytest-xdist hypothesis pyyaml
+	    $(TESTERS)
 	@touch $@
+
+# So have the newest: to have those of today, delete it.
+$(NEWEST)/.installed: pyproject.toml
+	rm -rf $(NEWEST)
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install $(PIP_FLAGS) -e ".[lab]" $(TESTERS)
+	@touch $@
+TESTERS := pytest pytest-xdist hypothesis pyyaml
 
 # An environment that is there is kept, and its own Python counts; otherwise $(PYTHON) makes one.
 define CHECK_PYTHON

@@ -91,7 +91,8 @@ def pytest_sessionstart(session):
 
 
 def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: "test_executes_from_a_clean_kernel" not in item.nodeid)  # (the longest first)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.stem != "test_notebooks", item.path not in slow))  # (what takes long, first)
     file = config.getoption("--only-from")
     if file:
         names = set(Path(file).read_text(encoding="utf-8").splitlines())

@@ -11,6 +11,8 @@ import pytest
 
 from bss2lab.datasets import catalogue
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 PACKAGES = ("dask", "distributed", "playwright", "lauscher", "tonic", *optional.PEERS)
 LOOK = """

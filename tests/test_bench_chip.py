@@ -12,7 +12,7 @@ from bss2lab.bench.exactness import Exactness, exactness
 from bss2lab.chip import PROFILES, Calibration, Chip, library
 from bss2lab.chip.measure import PROTOCOLS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 # --- exactness ---------------------------------------------------------------------------------------------------

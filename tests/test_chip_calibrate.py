@@ -357,6 +357,7 @@ def test_a_curve_that_lies_out_of_reach_is_refused(calibration, tmp_path, value)
         load(tmp_path, rewritten(calibration, arrays={"curves.tau_mem": curve}))
 
 
+@pytest.mark.slow
 def test_calibrations_of_the_oddest_chips_and_targets_can_be_loaded(tmp_path):
     transfer = Transfer(tau_mem_exponent=4, tau_syn_exponent=4, gain_exponent=4, bias_floor=0.01, slope_cv=0.3)
     profile = ChipProfile(calibrated=False, tau_mem_us=20, tau_syn_exc_us=0.3, leak_sd_mv=300, transfer=transfer)

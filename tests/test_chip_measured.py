@@ -13,6 +13,8 @@ from bss2lab.chip.mismatch import draw
 from bss2lab.chip.transfer import Transfer
 from bss2lab.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 TIMES = ("tau_mem_us", "tau_syn_exc_us", "tau_syn_inh_us", "refractory_us")
 POTENTIALS = ("leak_mv", "reset_mv", "threshold_mv")
 GAINS = ("gain_exc", "gain_inh")

@@ -15,6 +15,8 @@ from bss2lab.bench.harness import Timing, interleave
 from bss2lab.cli import main
 from bss2lab.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 # --- the harness, on a clock of its own --------------------------------------------------------------------------
 
 
@@ -146,7 +148,6 @@ def test_the_compiled_and_the_eager_step_do_the_same_to_the_same_network(work, m
 
 
 @pytest.mark.filterwarnings("ignore")  # of the peers themselves
-@pytest.mark.slow
 @pytest.mark.needs("the bench's peers")
 def test_each_peer_decides_as_ours_does_and_trains(work, monkeypatch):
     networks = []

@@ -19,7 +19,7 @@ from bss2lab.cli import chip as verbs
 from bss2lab.cli import main
 from bss2lab.config import Source
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 SEED = 3
 """A chip whose calibration comes with the package."""

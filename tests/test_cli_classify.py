@@ -15,7 +15,7 @@ from bss2lab.train import Run
 EXAMPLE = Path(__file__).parents[1] / "data" / "speech" / "example.wav"
 CLASSES = catalogue.speech("speech").classes
 
-pytestmark = pytest.mark.needs("soundfile")
+pytestmark = [pytest.mark.needs("soundfile"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

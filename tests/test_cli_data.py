@@ -13,6 +13,8 @@ from bss2lab.cli import main
 from bss2lab.datasets import files
 from bss2lab.datasets.catalogue import CATALOGUE, entry
 
+pytestmark = pytest.mark.slow
+
 LABELS = "t10k-labels-idx1-ubyte.gz"
 NAMES = [file.name for file in entry("mnist").files]
 
@@ -156,7 +158,6 @@ def test_a_missing_or_unknown_verb_is_refused_by_the_parser(words, capsys):
     assert "error:" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_the_shell_sees_status_1_for_a_damaged_file(copy):
     (copy / LABELS).write_bytes(b"damaged")
     command = [sys.executable, "-m", "bss2lab.cli", "data", "verify", "mnist"]

@@ -7,6 +7,8 @@ import pytest
 from bss2lab import checkpoint
 from bss2lab.cli import main, train
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--limit", "200", "--n-hidden", "20", "--threads", "1")
 
 

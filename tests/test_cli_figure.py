@@ -17,6 +17,8 @@ from bss2lab.settings import TrainConfig
 from bss2lab.studies import fig3, results
 from bss2lab.train import Run
 
+pytestmark = pytest.mark.slow
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from bss2lab.cli import COMMANDS, main, parser
 
+pytestmark = pytest.mark.slow
+
 HOMELESS = """
 import pwd, sys
 

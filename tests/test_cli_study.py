@@ -19,6 +19,8 @@ from bss2lab.runner import Runner
 from bss2lab.studies import results
 from bss2lab.studies.catalogue import STUDIES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small(monkeypatch):
@@ -120,7 +122,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_the_next_call_goes_on(tmp_path):
     """The real command with its own processes, interrupted half-way."""
     store, out = tmp_path / "store", tmp_path / "r.json"

@@ -14,6 +14,8 @@ import pytest
 from bss2lab.cli import COMMANDS, main, parser, text
 from bss2lab.cli.output import add_json, write_json
 
+pytestmark = pytest.mark.slow
+
 ENCODINGS = ["cp1252", "cp932", "ascii", "latin-1", "koi8-r", "utf-8", "utf-16"]
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 CHEAP = [["data", "list"], ["chip", "info"], ["chip", "place", "70", "186r", "20"]]

@@ -12,6 +12,8 @@ from bss2lab.datasets.sound import Sound
 from bss2lab.datasets.speechset import UNKNOWN, split_validation
 from bss2lab.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 RATE = 32_000
 
 

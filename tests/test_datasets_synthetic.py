@@ -25,6 +25,8 @@ from bss2lab.datasets.synthetic import SyntheticSpeechConfig, Utterance, utteran
 from bss2lab.datasets.voices import SPEAKERS, UNSEEN, WORDS
 from bss2lab.errors import DataError, InputError
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[1] / "data" / "speech"
 REFERENCE = os.environ.get("BSS2LAB_REFERENCE_SPEECH")
 
@@ -370,7 +372,6 @@ def test_fetch_says_that_there_is_no_mirror(monkeypatch, tmp_path, capsys):
 
 
 @needs_espeak
-@pytest.mark.slow
 def test_a_killed_generation_leaves_no_half_written_file(tmp_path):
     command = [sys.executable, "-m", "bss2lab.cli", "data", "make", "speech", "--to", str(tmp_path), "--threads", "1"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

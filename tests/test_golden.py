@@ -14,7 +14,7 @@ from bss2lab.version import NUMERICS
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "data" / "results"
 KEPT = json.loads(golden.FILE.read_text(encoding="utf-8"))
-pytestmark = pytest.mark.usefixtures("fashion_standin")
+pytestmark = [pytest.mark.usefixtures("fashion_standin"), pytest.mark.slow]
 ADVICE = "numbers moved: raise NUMERICS, say why in the changelog, and run `python tests/golden.py`"
 
 

@@ -15,6 +15,8 @@ import torch
 from bss2lab.kernels import Model, compiler, integrate, jit, recurrent
 from bss2lab.types import Spikes
 
+pytestmark = pytest.mark.slow
+
 PREPARE = """
     import numpy as np
     from bss2lab.datasets import images

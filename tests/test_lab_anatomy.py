@@ -18,7 +18,7 @@ from bss2lab.studies import anatomy, injection
 from bss2lab.studies.networks import load_network
 from bss2lab.surrogate import superspike_derivative
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from bss2lab import bundle, lab, warm
 from bss2lab.lab import checks
 from bss2lab.lab.server import Process
 
+pytestmark = pytest.mark.slow
+
 
 def finding(what):
     return next(one for one in checks.findings() if one.what == what)

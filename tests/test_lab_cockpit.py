@@ -20,6 +20,8 @@ from bss2lab.settings import SpeechConfig, TrainConfig
 from bss2lab.studies.networks import load_network
 from bss2lab.train import Run
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 600.0
 
 

@@ -23,7 +23,7 @@ from bss2lab.studies.training import data_of, train_network
 from bss2lab.train import Run
 from bss2lab.types import Weights
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 SMALL = RobustnessConfig(
     itl=TrainConfig(epochs=4, limit=500, threads=1, n_hidden=60, learning_rate=0.02),

@@ -10,6 +10,8 @@ import pytest
 from bss2lab.kernels import cache
 from bss2lab.lab.engine import Engine
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 120.0
 
 

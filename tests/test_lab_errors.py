@@ -21,7 +21,7 @@ from bss2lab.lab.views.listen import Listening, table_of
 from bss2lab.lab.views.renderer import Renderer
 from bss2lab.studies.networks import load_network
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 def one_thread_network(name):

@@ -24,6 +24,8 @@ from bss2lab.lab.views.renderer import Renderer
 from bss2lab.lab.views.widget import LabWidget
 from bss2lab.settings import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 600.0
 
 

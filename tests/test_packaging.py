@@ -15,10 +15,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-TARGETS = {"help", "demo", "test", "test-lowest", "lint", "lab", "voila", "bench", "figures", "wheel", "clean"}
+TARGETS = {
+    "help", "demo", "test", "test-lowest", "test-newest", "lint", "lab", "voila", "bench", "figures", "wheel", "clean",
+}  # fmt: skip
 
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "soundfile": "pysoundfile"}
 NOT_IN_CI = ("nvidia-", "cuda-", "triton", "appnope")  # torch for CUDA, and macOS

@@ -19,6 +19,8 @@ from bss2lab.quantize import CADC_MV_PER_LSB
 from bss2lab.studies.fig3 import LearningCurves, Snapshots
 from bss2lab.types import Spikes
 
+pytestmark = pytest.mark.slow
+
 N_IMAGES, N_STEPS, N_HIDDEN = 3, 8, 20
 
 

@@ -12,6 +12,8 @@ from bss2lab.chip.measure import Measurement
 from bss2lab.plots.calibration import NAMES, spread_text
 from bss2lab.quantize import CADC_MV_PER_LSB
 
+pytestmark = pytest.mark.slow
+
 N = 256
 
 

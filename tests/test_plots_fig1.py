@@ -14,6 +14,8 @@ from bss2lab.config import Source
 from bss2lab.errors import InputError
 from bss2lab.plots import fig1, fig1_network
 
+pytestmark = pytest.mark.slow
+
 VISION = place(Network.feed_forward(256, 246, 10))
 SPEECH = place(Network(70, (Layer(186, recurrent=True), Layer(20, spiking=False))))
 DEEP = place(Network.feed_forward(20, 60, 50, 40, 30, 7))

@@ -21,7 +21,7 @@ from bss2lab.types import Weights
 
 CONFIG = TrainConfig(limit=20, threads=1)
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

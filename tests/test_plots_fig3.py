@@ -13,6 +13,8 @@ from bss2lab.studies.fig3_latency import Latency, LatencyConfig
 from bss2lab.studies.fig3_sparsity import Point, Sparsity, SparsityConfig
 from bss2lab.types import Spikes
 
+pytestmark = pytest.mark.slow
+
 SEPARATIONS = (11.8, 13.6, 25.0, 50.0, 200.0)
 
 

@@ -12,6 +12,8 @@ from bss2lab.chip import published
 from bss2lab.chip.calibration import Failure
 from bss2lab.studies.fig4 import Comparison, DetuningConfig, Detunings, Population
 
+pytestmark = pytest.mark.slow
+
 SIGMA_D = (0.0, 0.2, 0.5)
 
 

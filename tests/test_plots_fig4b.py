@@ -11,6 +11,8 @@ from bss2lab.studies import fig4_robustness, fig4_silencing
 from bss2lab.studies.fig4_robustness import Robustness, RobustnessConfig
 from bss2lab.studies.fig4_silencing import Silencing, SilencingConfig
 
+pytestmark = pytest.mark.slow
+
 WHICH = ("tau", "threshold", "both")
 FRACTIONS = SilencingConfig().fractions
 CURVES = {

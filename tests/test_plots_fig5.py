@@ -13,6 +13,8 @@ from bss2lab.studies.fig5_responses import Responses
 from bss2lab.studies.observation import Observation
 from bss2lab.types import Spikes
 
+pytestmark = pytest.mark.slow
+
 CLASSES = catalogue.speech("shd").classes
 CONFIG = SpeechStudyConfig()
 EPOCHS, SEEDS, SPEAKERS = 30, 3, 12

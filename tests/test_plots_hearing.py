@@ -9,6 +9,8 @@ from bss2lab.datasets.basilar_membrane import BasilarMembrane, response
 from bss2lab.datasets.sound import Sound
 from bss2lab.types import Spikes
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 FIBRE, BUSHY = "one fibre", "bushy cell"
 

@@ -10,6 +10,8 @@ from bss2lab import plots
 from bss2lab.results import Epoch
 from bss2lab.studies.tables import ABLATION, Entry, Table, TableConfig
 
+pytestmark = pytest.mark.slow
+
 
 def epoch(train, test):
     return Epoch(100, 0.1, {}, float(train), float(test), None, 44.0, 0.0, 1e-4, 5.0)

@@ -18,6 +18,8 @@ from bss2lab.results import Epoch
 from bss2lab.settings import TrainConfig
 from bss2lab.train import Run, objective_of
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     "itl": {"mode": "itl", "dropout": 0.3, "rotation": 15.0},
     "software": {"mode": "software"},

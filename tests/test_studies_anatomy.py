@@ -17,7 +17,7 @@ from bss2lab.train import Run
 
 SHORT = TrainConfig(limit=400, n_hidden=20, epochs=2, threads=1, mode="software", learning_rate=5e-3)
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 def numbers(point):

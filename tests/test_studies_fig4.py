@@ -11,7 +11,7 @@ from bss2lab.errors import DataError, InputError
 from bss2lab.results import to_json
 from bss2lab.studies import fig4
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 CONFIG = fig4.DetuningConfig(sigma_d=(0.0, 0.2, 0.5), seed=0)
 

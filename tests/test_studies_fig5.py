@@ -17,6 +17,8 @@ from bss2lab.studies.catalogue import STUDIES
 from bss2lab.studies.networks import load_network, save_network
 from bss2lab.train import chip_of
 
+pytestmark = pytest.mark.slow
+
 SMALL = SpeechConfig(
     n_hidden=24, n_classes=3, n_steps=60, epochs=5, batch_size=20, threads=1, loss_scale=0.2, learning_rate=5e-3,
     lr_decay=0.97, overshoot=0.3,

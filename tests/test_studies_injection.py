@@ -20,7 +20,7 @@ QUIET = PROFILES["calibrated"].replace(membrane_noise_mv=0.0, cadc_noise_lsb=0.0
 BATCH = np.arange(40)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

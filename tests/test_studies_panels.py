@@ -34,7 +34,7 @@ from bss2lab.studies.training import data_of, train_all
 from bss2lab.train import chip_of
 from bss2lab.types import Spikes
 
-pytestmark = pytest.mark.usefixtures("fashion_standin")
+pytestmark = [pytest.mark.usefixtures("fashion_standin"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from bss2lab.train import Run
 
 MODES = ["itl", "software", "transfer", "ann"]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 def small(**changes) -> TrainConfig:

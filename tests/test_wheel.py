@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("hatchling")
 pytest.importorskip("pip")
 
@@ -145,7 +147,6 @@ print(found)
     assert int(script(away, text, tmp_path / "mine")) == 6
 
 
-@pytest.mark.slow
 def test_widgets_find_their_networks_and_the_check_finds_everything(away, tmp_path):
     text = """
 from bss2lab.lab import checks
@@ -162,7 +163,6 @@ print(data.text)
     assert script(away, text, tmp_path)
 
 
-@pytest.mark.slow
 def test_the_chip_trains_in_the_demo_and_in_the_cockpit(away, tmp_path):
     small = ("--epochs", "1", "--limit", "200", "--n-hidden", "20", "--threads", "1")
     done = command(away, "demo", *small, cwd=tmp_path)
