@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     from bss2lab.errors import Bss2Error, CalibrationError, CheckpointError, DataError, InputError
     from bss2lab.inputs import Data
     from bss2lab.settings import SpeechConfig, TrainConfig
+    from bss2lab.topology import LIF, Layer, Network
     from bss2lab.train import Run, fit
     from bss2lab.types import Recording, Spikes, Substrate, Weights
 
 __all__ = [
-    "Bss2Error", "Calibration", "CalibrationError", "CheckpointError", "Chip", "ChipProfile", "Codes", "Data",
-    "DataError", "InputError", "Recording", "Run", "SpeechConfig", "Spikes", "Substrate", "Targets", "TrainConfig",
-    "Weights", "__version__", "fit",
+    "LIF", "Bss2Error", "Calibration", "CalibrationError", "CheckpointError", "Chip", "ChipProfile", "Codes", "Data",
+    "DataError", "InputError", "Layer", "Network", "Recording", "Run", "SpeechConfig",
+    "Spikes", "Substrate", "Targets", "TrainConfig", "Weights", "__version__", "fit",
 ]  # fmt: skip
 
 _HOME = {
     **dict.fromkeys(("Calibration", "Chip", "ChipProfile", "Codes", "Targets"), "chip"),
     **dict.fromkeys(("Bss2Error", "CalibrationError", "CheckpointError", "DataError", "InputError"), "errors"),
     "Data": "inputs",
+    **dict.fromkeys(("LIF", "Layer", "Network"), "topology"),
     **dict.fromkeys(("Run", "fit"), "train"),
     **dict.fromkeys(("Recording", "Spikes", "Substrate", "Weights"), "types"),
     **dict.fromkeys(("SpeechConfig", "TrainConfig"), "settings"),

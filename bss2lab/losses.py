@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
 from bss2lab.errors import InputError, complain
-from bss2lab.kernels import Traces
+from bss2lab.kernels import Traces, training
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -111,6 +112,14 @@ class WeightPenalty:
         return self.rho_w * w_hidden.square().mean()
 
 
+def _goal(
+    vote: int, scale: float, *, rho_a: float = 0.0, rho_b: float = 0.0, rho_r: float = 0.0, theta_r: float = 0.0
+) -> training.Goal:
+    """Return a goal of the kernels, with penalties on the hidden layer."""
+    per_layer = (np.array([x, 0.0], np.float32) for x in (rho_b, rho_r, theta_r))
+    return training.Goal(vote, np.float32(scale), np.float32(rho_a), *per_layer)
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """What training minimises: a task loss and the three penalties.
@@ -135,6 +144,13 @@ class Objective:
             and type(self.task) is MaxOverTime
             and all(type(part) is kind for part, kind in zip(parts, standard, strict=True))
         )
+
+    def compiled(self) -> tuple[training.Goal, dict[str, int], float]:
+        """Return it as the kernels want it, the column of their statistics that each term is in, and ρ_w."""
+        assert isinstance(self.task, MaxOverTime)
+        goal = _goal(training.PEAK, self.task.scale, rho_a=self.readout.rho_a, rho_b=self.burst.rho_b)
+        columns = {"task": training.NLL, "burst": training.BURST, "readout": training.READOUT}
+        return goal, columns, self.weight.rho_w
 
     def terms(self, traces: Traces, labels: Tensor, w_hidden: Tensor, *_: Tensor) -> dict[str, Float[Tensor, ""]]:
         """Return every term of the loss by name; their sum is the loss."""
@@ -169,6 +185,12 @@ class SpeechObjective:
             and type(self.rate) is RatePenalty
             and type(self.weight) is WeightPenalty
         )
+
+    def compiled(self) -> tuple[training.Goal, dict[str, int], float]:
+        """See ``Objective.compiled``."""
+        assert isinstance(self.task, SumOverTime)
+        goal = _goal(training.SUM, self.task.scale, rho_r=self.rate.rho_r, theta_r=self.rate.theta_r)
+        return goal, {"task": training.NLL, "rate": training.RATE}, self.weight.rho_w
 
     def terms(
         self, traces: Traces, labels: Tensor, w_hidden: Tensor, w_recurrent: Tensor

@@ -74,10 +74,10 @@ def _losses() -> None:
 
     spikes = Spikes.from_events([(np.ones(1), np.zeros(1, int))], n_units=4, duration_us=20.0)
     model = Model.from_time_constants(tau_mem_us=6.0, tau_syn_us=6.0, dt_us=1.7, beta=50.0)
-    for recurrent in (None, torch.zeros(8, 8, requires_grad=True)):
-        hidden, output = torch.zeros(4, 8, requires_grad=True), torch.zeros(8, 2, requires_grad=True)
-        traces = integrate(hidden, output, spikes, dt_us=1.7, model=model, w_recurrent=recurrent)
-        traces.v_output.sum().backward()
+    hidden, output = torch.zeros(4, 8, requires_grad=True), torch.zeros(8, 2, requires_grad=True)
+    traces = integrate(hidden, output, spikes, dt_us=1.7, model=model)
+    traces.v_output.sum().backward()
+    integrate(hidden, output, spikes, dt_us=1.7, model=model, recorded=traces)
 
 
 def _ear() -> None:

@@ -406,7 +406,7 @@ ARRAYS = {
     "a step that is a float": lambda s: s.update(step=s["step"].astype(np.float64)),
     "weights that are NaN": lambda s: s["w_hidden"].fill(np.nan),
     "one infinite weight": lambda s: s["w_output"].__setitem__((0, 0), np.inf),
-    "negative second moments": lambda s: s["moments_hidden"][1].fill(-1.0),
+    "negative second moments": lambda s: s["moment2_hidden"].fill(-1.0),
     "a step before the first": lambda s: s["step"].fill(-1),
     "a step at the end of time": lambda s: s["step"].fill(2**63 - 1),
 }

@@ -12,7 +12,7 @@ from bss2lab.chip.transfer import PARAMETERS
 from bss2lab.errors import InputError
 from bss2lab.inputs import Data, encode
 from bss2lab.learners.autograd import AutogradLearner
-from bss2lab.learners.fused import FusedLearner
+from bss2lab.learners.compiled import CompiledLearner
 from bss2lab.network import chip_weights, traces_of
 from bss2lab.settings import TrainConfig
 from bss2lab.studies import fig2, injection
@@ -316,8 +316,8 @@ def samples():
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        (FusedLearner, "no-mismatch"),
-        *((FusedLearner, name) for name in SAME_CHIP),
+        (CompiledLearner, "no-mismatch"),
+        *((CompiledLearner, name) for name in SAME_CHIP),
         (AutogradLearner, "no-cadc-rounding"),
     ],
 )

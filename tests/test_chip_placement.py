@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from bss2lab.chip import Chip
 from bss2lab.chip.image import DRIVERS, LABELS, NO_LABEL, WeightImage
 from bss2lab.chip.limits import check_size
-from bss2lab.chip.placement import Layer, Network, Origin, Placement, place
+from bss2lab.chip.placement import Origin, Placement, place
 from bss2lab.errors import DataError, InputError
+from bss2lab.topology import Layer, Network
 from bss2lab.types import Weights
 
 VISION = Network.feed_forward(256, 246, 10)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from thread_count import threads
 
 from bss2lab.errors import InputError
-from bss2lab.kernels import Model, Traces, compiled, integrate
+from bss2lab.kernels import Model, Traces, integrate
 from bss2lab.types import Spikes
 
 DT_US = 1.7
@@ -200,19 +200,6 @@ def test_the_random_problems_are_lively(recurrent):
     traces, *grads = run(example(recurrent=recurrent), "compiled", torch.float64, inject=False, loss=linear)
     assert 0.05 < traces.s_hidden.mean() < 0.5
     assert all(g.abs().min() < g.abs().max() / 3 for g in grads)
-
-
-@pytest.mark.parametrize("recurrent", [False, True])
-def test_a_loss_that_looks_at_membranes_without_gradient_stays_on_the_compiled_path(recurrent, monkeypatch):
-    """The reference kernel is for losses that need it alone."""
-    monkeypatch.setattr(compiled, "_by_reference", None)
-    problem = example(recurrent=recurrent)
-    _, *plain = run(problem, "auto", torch.float64, inject=True, loss=linear)
-    _, *looked = run(
-        problem, "auto", torch.float64, inject=True,
-        loss=lambda p, t: linear(p, t) * (1 + 0 * t.v_hidden.detach().mean()),
-    )  # fmt: skip
-    assert all(torch.equal(a, b) for a, b in zip(plain, looked, strict=True))
 
 
 def test_units_that_fire_twice_in_a_bin_count_twice():

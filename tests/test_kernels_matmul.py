@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bss2lab.kernels.feedforward import LANES
+from bss2lab.kernels.layers import LANES, chain_of, transposed
 from bss2lab.kernels.matmul import PANEL, ROWS, multiply, pack
-from bss2lab.kernels.recurrent import transposed
+from bss2lab.topology import Layer, Network
 
 
 def packed(w):
@@ -54,10 +54,15 @@ def test_what_is_not_finite_stays_in_its_row_and_column():
     assert np.isfinite(np.delete(rest, 4, axis=1)).all()
 
 
-def test_recurrent_weights_are_packed_for_the_way_back():
-    """A panel is as wide as hidden neurons are padded to, and the product is that with the transposed weights."""
+def test_weights_are_packed_for_the_way_back():
+    """A panel is as wide as neurons are padded to, and the product is that with the transposed weights."""
     assert PANEL == LANES
-    w, adjoint = drawn((48, 48), np.float64, 7), drawn((6, 48), np.float64, 8)
-    found = np.empty_like(adjoint)
-    multiply(adjoint, transposed(w), found)
-    np.testing.assert_allclose(found, adjoint @ w.T, rtol=1e-12, atol=1e-12)
+    network = Network(3, [Layer(40, recurrent=True), Layer(20), Layer(5, spiking=False)])
+    chain = chain_of(network, [(0.5, 0.5)] * 3, np.float64)
+    panels = transposed(chain, drawn((1, chain.n_weights), np.float64, 7)[0])
+    weights = drawn((1, chain.n_weights), np.float64, 7)[0]
+    for at, rows, pad in ((chain.loops[0], 48, 48), (chain.feeds[1], 48, 32), (chain.feeds[2], 32, 16)):
+        adjoint, found = drawn((6, pad), np.float64, 8), np.empty((6, rows))
+        multiply(adjoint, panels[at : at + rows * pad].reshape(rows // PANEL, pad, PANEL), found)
+        w = weights[at : at + rows * pad].reshape(rows, pad)
+        np.testing.assert_allclose(found, adjoint @ w.T, rtol=1e-12, atol=1e-12)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bss2lab.kernels import Model, compiler, integrate, jit, recurrent
+from bss2lab.kernels import Model, compiler, integrate, jit, layers
 from bss2lab.types import Spikes
 
 pytestmark = pytest.mark.slow
@@ -149,10 +149,9 @@ def test_kernels_run_on_one_thread_in_a_forked_process(how: str) -> None:
 
 
 def test_the_serial_form_of_kernels_that_call_each_other_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backward pass sums its blocks by another parallel kernel."""
-    serial = recurrent.backward.serial
-    called = serial.py_func.__globals__["sum_blocks"]
-    assert recurrent.sum_blocks.targetoptions["parallel"]
+    serial = layers.backward.serial
+    called = serial.py_func.__globals__["backward_block"]
+    assert layers.backward.targetoptions["parallel"]
     assert not any(kernel.targetoptions.get("parallel") for kernel in (serial, called))
     spikes = Spikes.from_events([([2.0, 5.0, 7.0], [0, 3, 4])] * 5, n_units=5, duration_us=17.0)
 
@@ -164,7 +163,7 @@ def test_the_serial_form_of_kernels_that_call_each_other_gives_the_same(monkeypa
 
     expected = slopes()
     assert all(abs(slope).max() > 0.1 for slope in expected)
-    monkeypatch.setattr(recurrent, "backward", serial)
+    monkeypatch.setattr(layers, "backward", serial)
     for got, want in zip(slopes(), expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * abs(want).max())
 

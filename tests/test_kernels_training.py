@@ -12,14 +12,15 @@ from thread_count import threads
 from bss2lab.chip import Chip
 from bss2lab.chip.program import FIRST_SAMPLE
 from bss2lab.datasets.encoding import encode
-from bss2lab.kernels import Traces, integrate, training
+from bss2lab.kernels import Traces, integrate, layers, training
 from bss2lab.learners import Samples, autograd
 from bss2lab.learners.autograd import AutogradLearner
-from bss2lab.learners.fused import FusedLearner
-from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, ReadoutPenalty, WeightPenalty
+from bss2lab.learners.compiled import CompiledLearner
+from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, RatePenalty, ReadoutPenalty, SumOverTime, WeightPenalty
 from bss2lab.network import chip_weights
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import TrainConfig
+from bss2lab.topology import Layer, Network
 
 LESS_ONE = ("no-mismatch", "no-noise", "no-weight-rounding", "no-cadc-rounding")
 N_HIDDEN = 37
@@ -62,16 +63,11 @@ def lively_weights(seed=0):
 
 
 def set_weights(learner, w_hidden, w_output):
-    if isinstance(learner, FusedLearner):
-        state = learner.state()
-        state["w_hidden"][:, :N_HIDDEN] = w_hidden
-        state["w_output"][:10, :N_HIDDEN] = w_output.T
-    else:
-        learner.restore(learner.state() | {"w_hidden": w_hidden, "w_output": w_output})
+    learner.restore(learner.state() | {"w_hidden": w_hidden, "w_output": w_output})
 
 
 def pair(mode, objective=EVERYTHING, profile="calibrated"):
-    learners = [kind(config(mode), objective, chip_for(mode, profile)) for kind in (FusedLearner, AutogradLearner)]
+    learners = [kind(config(mode), objective, chip_for(mode, profile)) for kind in (CompiledLearner, AutogradLearner)]
     for learner in learners:
         set_weights(learner, *lively_weights())
     return learners
@@ -101,8 +97,8 @@ def assert_same_weights(fused, oracle, tolerance):
 def first_gradients(learner):
     """After one step Adam's first moment is 0.1 of the gradient (the step itself is little more than its sign)."""
     state = learner.state()
-    if isinstance(learner, FusedLearner):
-        return state["moments_hidden"][0, :, :N_HIDDEN] * 10, state["moments_output"][0, :10, :N_HIDDEN].T * 10
+    if isinstance(learner, CompiledLearner):
+        return state["moment1_hidden"] * 10, state["moment1_output"] * 10
     return state["w_hidden.exp_avg"] * 10, state["w_output.exp_avg"] * 10
 
 
@@ -187,22 +183,9 @@ def test_dropped_neurons_stand_still_but_for_the_weight_penalty():
     assert (hidden[:, alive] != before[0][:, alive]).mean() > 0.5
 
 
-@pytest.mark.parametrize("mode", ["software", "itl"])
-def test_padding_stays_zero(mode):
-    fused, _ = pair(mode)
-    for k, alive in enumerate(masks(0.2, 3)):
-        step(fused, alive, k)
-    for name, array in fused.state().items():
-        if name.endswith("hidden"):
-            assert not array[..., N_HIDDEN:].any(), name
-        elif name.endswith("output"):
-            assert not array[..., N_HIDDEN:].any(), name
-            assert not array[..., 10:, :].any(), name
-
-
 def test_a_recording_of_output_samples_at_the_ends_of_the_range_is_counted():
     chip = Chip(0, Chip(0).profile.replace(leak_lsb=250.0, reset_lsb=250.0, threshold_lsb=255.0))
-    fused = FusedLearner(config("itl"), EVERYTHING, chip)
+    fused = CompiledLearner(config("itl"), EVERYTHING, chip)
     set_weights(fused, *lively_weights())
     rounded, _ = chip_weights(fused.weights())
     index = np.arange(5, 25)
@@ -224,7 +207,7 @@ def test_training_lowers_the_loss():
 )
 def test_evaluation_agrees(mode, profile):
     chip = None if profile is None else Chip(2, profile)
-    fused, oracle = (kind(config(mode), EVERYTHING, chip) for kind in (FusedLearner, AutogradLearner))
+    fused, oracle = (kind(config(mode), EVERYTHING, chip) for kind in (CompiledLearner, AutogradLearner))
     for learner in (fused, oracle):
         set_weights(learner, *lively_weights())
     got, want = (learner.evaluate(samples(), noise_seed=5) for learner in (fused, oracle))
@@ -261,7 +244,7 @@ def test_the_number_of_threads_does_not_show_in_a_single_bit(mode):
 
 
 def test_restored_learners_go_on_as_if_nothing_had_happened():
-    for kind in (FusedLearner, AutogradLearner):
+    for kind in (CompiledLearner, AutogradLearner):
         first, second = (kind(config("itl"), EVERYTHING, Chip(2)) for _ in range(2))
         for k, alive in enumerate(masks(0.3, 4)):
             if k == 2:
@@ -271,6 +254,19 @@ def test_restored_learners_go_on_as_if_nothing_had_happened():
                 step(second, alive, k)
         for name, array in first.state().items():
             assert array.tobytes() == second.state()[name].tobytes(), name
+
+
+def goal(vote, scale, rho_a=0.0, *, rho_b=0.0, rho_r=0.0, theta_r=0.0):
+    return training.Goal(vote, scale, rho_a, *(np.array([x, 0.0]) for x in (rho_b, rho_r, theta_r)))
+
+
+def penalties(s, goal):
+    """Gradient and statistics of the spikes of one layer, [time, neuron]."""
+    network = Network(1, [Layer(s.shape[1]), Layer(1, spiking=False)])
+    chain = layers.chain_of(network, [(0.5, 0.5)] * 2, np.float64)
+    (units,), grad, stats = np.nonzero(s)[1:], np.full(chain.width, np.nan), np.zeros(training.N_STATISTICS)
+    training.penalties_of(goal, chain, units.astype(np.int16), np.array([len(units)] * 2), 1 / 5, grad, stats)
+    return grad[: s.shape[1]], stats
 
 
 # --- the parts --------------------------------------------------------------------------------------------------
@@ -286,8 +282,8 @@ def test_loss_of_one_sample_equals_torch(seed, rho_a, n_out, recorded):
     if seed % 3 == 0:
         v[:, n_out // 2] = 0  # a silent output ties everywhere
     label = int(rng.integers(n_out))
-    grad, stats = np.full_like(v, np.nan), np.zeros(training.N_STATISTICS)
-    training.max_over_time_loss(v, n_out, label, 10.0, rho_a, 1 / 7, grad, stats)
+    grad, even, stats = np.full_like(v, np.nan), np.full(n_out, np.nan), np.zeros(training.N_STATISTICS)
+    training.loss_of(goal(training.PEAK, 10.0, rho_a), label, 1 / 7, v, grad, even, stats)
 
     traced = torch.tensor(v[None, :, :n_out], requires_grad=True)
     traces = Traces(traced, traced, traced)
@@ -297,6 +293,7 @@ def test_loss_of_one_sample_equals_torch(seed, rho_a, n_out, recorded):
     assert stats[training.READOUT] == pytest.approx(readout.item(), rel=1e-9)
     np.testing.assert_allclose(grad[:, :n_out], traced.grad[0], rtol=1e-9, atol=1e-12)
     assert not grad[:, n_out:].any()
+    assert not even.any()
     best = v[:, :n_out].max(axis=0)
     assert stats[training.CORRECT] == (best[label] == best.max() and (best[:label] < best[label]).all())
 
@@ -304,7 +301,7 @@ def test_loss_of_one_sample_equals_torch(seed, rho_a, n_out, recorded):
 def test_loss_of_extreme_read_outs_is_finite():
     v = np.array([[500.0, -500.0, 0.0]])
     grad, stats = np.empty_like(v), np.zeros(training.N_STATISTICS)
-    training.max_over_time_loss(v, 3, 1, 10.0, 0.0, 1.0, grad, stats)
+    training.loss_of(goal(training.PEAK, 10.0), 1, 1.0, v, grad, np.empty(3), stats)
     assert stats[training.NLL] == 10_000
     assert grad.tolist() == [[10.0, -10.0, 0.0]]
 
@@ -312,16 +309,43 @@ def test_loss_of_extreme_read_outs_is_finite():
 @given(st.integers(0, 2**32 - 1), st.floats(0, 2))
 def test_burst_penalty_of_one_sample_equals_torch(seed, rho_b):
     rng = np.random.default_rng(seed)
-    s = np.zeros((20, 16), np.uint8)
-    s[:, :11] = rng.random((20, 11)) < 0.3
-    grad, stats = np.empty((1, 16)), np.zeros(training.N_STATISTICS)
-    training.burst_penalty(s, 11, rho_b, 1 / 5, grad, stats)
-    traced = torch.tensor(s[None, :, :11].astype(float), requires_grad=True)
+    s = rng.random((20, 11)) < 0.3
+    grad, stats = penalties(s, goal(training.PEAK, 1.0, rho_b=rho_b))
+    traced = torch.tensor(s[None].astype(float), requires_grad=True)
     penalty = BurstPenalty(rho_b)(Traces(traced, traced, traced))
     (penalty / 5).backward()
     assert stats[training.BURST] == pytest.approx(penalty.item())
     assert stats[training.SPIKES] == s.sum()
-    np.testing.assert_allclose(np.broadcast_to(grad[:, :11], (20, 11)), traced.grad[0], rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(np.broadcast_to(grad, (20, 11)), traced.grad[0], rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize(("spikes", "theta"), [(40, 10.0), (10, 40.0), (0, 0.0)])
+def test_rate_penalty_of_one_sample_equals_torch(spikes, theta):
+    s = np.zeros((20, 11), bool)
+    s.flat[:spikes] = True
+    grad, stats = penalties(s, goal(training.SUM, 1.0, rho_r=0.01, theta_r=theta))
+    traced = torch.tensor(s[None].astype(float), requires_grad=True)
+    penalty = RatePenalty(0.01, theta)(Traces(traced, traced, traced))
+    (penalty / 5).backward()
+    assert stats[training.RATE] == pytest.approx(penalty.item())
+    np.testing.assert_allclose(np.broadcast_to(grad, (20, 11)), traced.grad[0])
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 5), st.sampled_from([1, 2, 5, 20]))
+@settings(max_examples=100)
+def test_loss_on_the_sum_over_time_equals_torch(seed, rho_a, n_out):
+    rng = np.random.default_rng(seed)
+    v, label = rng.normal(0, 0.4, (50, n_out)), int(rng.integers(n_out))
+    grad, even, stats = np.zeros_like(v), np.full(n_out, np.nan), np.zeros(training.N_STATISTICS)
+    training.loss_of(goal(training.SUM, 0.3, rho_a), label, 1 / 7, v, grad, even, stats)
+    traced = torch.tensor(v[None], requires_grad=True)
+    traces = Traces(traced, traced, traced)
+    task, readout = SumOverTime(0.3)(traces, torch.tensor([label])), ReadoutPenalty(rho_a)(traces)
+    ((task + readout) / 7).backward()
+    assert stats[training.NLL] == pytest.approx(task.item(), rel=1e-9, abs=1e-12)
+    assert stats[training.READOUT] == pytest.approx(readout.item(), rel=1e-9)
+    np.testing.assert_allclose(grad + even, traced.grad[0], rtol=1e-9, atol=1e-12)
+    assert stats[training.CORRECT] == (v.sum(axis=0).argmax() == label)
 
 
 @pytest.mark.parametrize(("decay", "limit"), [(0.0, 3e38), (0.02, 0.3)])
@@ -337,10 +361,8 @@ def test_adam_is_torchs_adam(decay, limit):
     for k in range(1, 61):
         grad = rng.normal(0.3, 1, size) * scale * (rng.random(size) < 0.7)
         rate = RATE * 0.97**k
-        training.adam_row(
-            w, m, v, grad.astype(f), f(rate / (1 - 0.9**k)), f(0.9), f(0.999), f(1e-8), f(np.sqrt(1 - 0.999**k)),
-            f(decay), f(limit),
-        )  # fmt: skip
+        how = training.Adam(f(rate / (1 - 0.9**k)), f(np.sqrt(1 - 0.999**k)), f(0.9), f(0.999), f(1e-8))
+        training.adam_row(w, m, v, grad.astype(f), how, f(decay), f(limit))
         adam.param_groups[0]["lr"] = rate
         oracle.grad = torch.tensor(grad) + 2 * decay * oracle.detach()
         adam.step()

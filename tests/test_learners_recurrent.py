@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from thread_count import threads
 
 from bss2lab.chip import Chip
 from bss2lab.errors import InputError
-from bss2lab.kernels import Traces, integrate, recurrent_training, training
+from bss2lab.kernels import integrate
 from bss2lab.learners import Samples
-from bss2lab.learners.recurrent import RecurrentLearner
+from bss2lab.learners.compiled import CompiledLearner
 from bss2lab.losses import RatePenalty, SpeechObjective, SumOverTime, WeightPenalty
 from bss2lab.network import chip_weights, initial_recurrent_weights, traces_of
 from bss2lab.quantize import WEIGHT_CLAMP
@@ -98,7 +96,7 @@ class Oracle:
 def pair(mode, objective=EVERYTHING, **changes):
     chip = Chip(2) if mode == "itl" else None
     cfg = config(mode, **changes)
-    return (kind(cfg, objective, chip, lively_weights()) for kind in (RecurrentLearner, Oracle))
+    return (kind(cfg, objective, chip, lively_weights()) for kind in (CompiledLearner, Oracle))
 
 
 def mask(dropout, seed=1):
@@ -112,12 +110,9 @@ def step(learner, alive, index=None, rate=RATE, noise_seed=0):
 
 def first_gradients(fused, oracle):
     """After one step Adam's first moment is 0.1 of the gradient."""
-    n_in, n, n_out = SIZES["n_channels"], SIZES["n_hidden"], SIZES["n_classes"]
     state = fused.state()
-    yield state["moments_hidden"][0, :n_in, :n], oracle.adam.state[oracle.w["hidden"]]["exp_avg"].numpy()
-    yield state["moments_output"][0, :n_out, :n].T, oracle.adam.state[oracle.w["output"]]["exp_avg"].numpy()
-    if fused._config.recurrent == "learned":
-        yield state["moments_recurrent"][0, :n, :n], oracle.adam.state[oracle.w["recurrent"]]["exp_avg"].numpy()
+    for name in ("hidden", "output", *(["recurrent"] if fused._config.recurrent == "learned" else [])):
+        yield state[f"moment1_{name}"], oracle.adam.state[oracle.w[name]]["exp_avg"].numpy()
 
 
 @pytest.mark.parametrize("recurrent", ["learned", "fixed"])
@@ -153,17 +148,6 @@ def test_fixed_recurrent_weights_stay():
     assert (after.hidden != before.hidden).mean() > 0.5
 
 
-def test_padding_stays_zero():
-    fused, _ = pair("itl")
-    for k in range(3):
-        step(fused, mask(0.2, k), noise_seed=k)
-    n = SIZES["n_hidden"]
-    for name, array in fused.state().items():
-        if name != "step":
-            assert not array[..., n:].any(), name
-    assert not fused.state()["w_recurrent"][n:].any()
-
-
 @pytest.mark.needs("two cores")
 @pytest.mark.parametrize("mode", ["software", "itl"])
 def test_the_number_of_threads_does_not_show_in_a_single_bit(mode):
@@ -178,7 +162,7 @@ def test_the_number_of_threads_does_not_show_in_a_single_bit(mode):
 
 
 def test_a_restored_learner_goes_on_as_if_nothing_had_happened():
-    first, second = (RecurrentLearner(config("itl"), EVERYTHING, Chip(2)) for _ in range(2))
+    first, second = (CompiledLearner(config("itl"), EVERYTHING, Chip(2)) for _ in range(2))
     for k in range(4):
         if k == 2:
             second.restore({name: array.copy() for name, array in first.state().items()})
@@ -213,36 +197,6 @@ def test_evaluation_sums_the_read_out_over_time(mode):
 
 
 # --- the parts --------------------------------------------------------------------------------------------------
-
-
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 5, 20]))
-@settings(max_examples=100)
-def test_loss_of_one_sample_equals_torch(seed, n_out):
-    rng = np.random.default_rng(seed)
-    v = rng.normal(0, 0.4, (50, n_out))
-    label = int(rng.integers(n_out))
-    grad, stats = np.full((1, n_out), np.nan), np.zeros(training.N_STATISTICS)
-    recurrent_training.sum_over_time_loss(v, n_out, label, 0.3, 1 / 7, grad, stats)
-    traced = torch.tensor(v[None], requires_grad=True)
-    loss = SumOverTime(0.3)(Traces(traced, traced, traced), torch.tensor([label]))
-    (loss / 7).backward()
-    assert stats[training.NLL] == pytest.approx(loss.item(), rel=1e-9, abs=1e-12)
-    np.testing.assert_allclose(np.broadcast_to(grad, v.shape), traced.grad[0], rtol=1e-9, atol=1e-12)
-    assert stats[training.CORRECT] == (v.sum(axis=0).argmax() == label)
-
-
-@pytest.mark.parametrize(("spikes", "theta"), [(40, 10.0), (10, 40.0), (0, 0.0)])
-def test_rate_penalty_of_one_sample_equals_torch(spikes, theta):
-    grad, stats = np.empty((1, 16)), np.zeros(training.N_STATISTICS)
-    recurrent_training.rate_penalty(spikes, 0.01, theta, 1 / 5, grad, stats)
-    s = np.zeros((1, 20, 16))
-    s.flat[:spikes] = 1
-    traced = torch.tensor(s, requires_grad=True)
-    penalty = RatePenalty(0.01, theta)(Traces(traced, traced, traced))
-    (penalty / 5).backward()
-    assert stats[recurrent_training.RATE] == pytest.approx(penalty.item())
-    assert stats[training.SPIKES] == spikes
-    np.testing.assert_allclose(np.broadcast_to(grad, (20, 16)), traced.grad[0])
 
 
 def test_initial_weights_are_drawn_from_the_seed():

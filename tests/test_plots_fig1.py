@@ -9,10 +9,11 @@ from matplotlib.text import Text
 
 from bss2lab import plots
 from bss2lab.chip.image import NO_LABEL
-from bss2lab.chip.placement import Layer, Network, place
+from bss2lab.chip.placement import place
 from bss2lab.config import Source
 from bss2lab.errors import InputError
 from bss2lab.plots import fig1, fig1_network
+from bss2lab.topology import Layer, Network
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from bss2lab.errors import InputError
 from bss2lab.inputs import Data
 from bss2lab.learners import BatchResult, Evaluation
 from bss2lab.learners.autograd import AutogradLearner
-from bss2lab.learners.fused import FusedLearner
+from bss2lab.learners.compiled import CompiledLearner
 from bss2lab.losses import BurstPenalty, MaxOverTime, Objective, ReadoutPenalty, WeightPenalty
 from bss2lab.network import chip_weights
 from bss2lab.results import Epoch
@@ -369,7 +369,7 @@ def test_a_loss_of_ones_own_trains_and_agrees_with_the_compiled_form(data):
     config = small(mode="software", limit=600, epochs=3, rho_a=0.01)
     compiled, fast = trained(config, data)
     mine, slow = trained(config, data, objective=with_task(config, Mine(config.loss_scale)))
-    assert isinstance(compiled.learner, FusedLearner)
+    assert isinstance(compiled.learner, CompiledLearner)
     assert isinstance(mine.learner, AutogradLearner)
     assert slow[0].loss == pytest.approx(fast[0].loss, rel=1e-4)
     for name, term in fast[0].loss_terms.items():

@@ -15,7 +15,7 @@ from bss2lab.datasets.speech import encode as encode_speech
 from bss2lab.errors import CheckpointError, InputError
 from bss2lab.inputs import Data, encode
 from bss2lab.learners.autograd import AutogradLearner
-from bss2lab.learners.recurrent import RecurrentLearner
+from bss2lab.learners.compiled import CompiledLearner
 from bss2lab.losses import Objective, SpeechObjective, SumOverTime
 from bss2lab.presets import published
 from bss2lab.results import run_record
@@ -41,7 +41,7 @@ def data():
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_on_words_learns(mode, data):
     run = Run(small(mode=mode, epochs=6), data)
-    assert isinstance(run.learner, RecurrentLearner)
+    assert isinstance(run.learner, CompiledLearner)
     epochs = list(run.fit())
     assert epochs[-1].loss < epochs[0].loss
     assert epochs[-1].test_accuracy > 0.9

@@ -14,7 +14,7 @@ from bss2lab.bench.harness import Timing, interleave
 from bss2lab.chip import Chip
 from bss2lab.kernels import integrate, reference
 from bss2lab.learners import Samples
-from bss2lab.learners.recurrent import RecurrentLearner
+from bss2lab.learners.compiled import CompiledLearner
 from bss2lab.losses import RatePenalty, SpeechObjective, SumOverTime, WeightPenalty
 from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import SpeechConfig
@@ -76,7 +76,7 @@ def objective_of(config: SpeechConfig) -> SpeechObjective:
 def compiled_step(work: Workload, *, on_chip: bool) -> Callable[[], object]:
     """Return one call of the fused step: in software, or with the emulated chip and rounding in the loop."""
     config = work.config.replace(mode="itl" if on_chip else "software")
-    learner = RecurrentLearner(config, objective_of(config), Chip(0) if on_chip else None, start=work.weights)
+    learner = CompiledLearner(config, objective_of(config), Chip(0) if on_chip else None, start=work.weights)
     alive, index = np.ones(config.n_hidden, bool), np.arange(BATCH)
 
     def step() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +18,6 @@ from bss2lab.quantize import WEIGHT_CLAMP
 from bss2lab.settings import TrainConfig
 from bss2lab.train import objective_of
 from bss2lab.types import Weights
-
-if TYPE_CHECKING:
-    from numpy import ndarray
 
 BATCH = 100
 _IMAGES = 10_000
@@ -103,8 +99,4 @@ def eager_step(work: Workload) -> Callable[[], object]:
 
 
 def _load(learner, weights: Weights) -> None:
-    state: dict[str, ndarray] = {name: np.array(value) for name, value in learner.state().items()}
-    n, o = weights.output.shape
-    state["w_hidden"][:, :n] = weights.hidden
-    state["w_output"][:o, :n] = weights.output.T
-    learner.restore(state)
+    learner.restore({**learner.state(), "w_hidden": weights.hidden, "w_output": weights.output})

@@ -7,11 +7,11 @@ from bss2lab.chip.continuous import ContinuousRecording, Probe, run_continuously
 from bss2lab.chip.emulator import Emulator
 from bss2lab.chip.measurement import Measurement
 from bss2lab.chip.mismatch import Circuits, Mismatch
-from bss2lab.chip.placement import Layer, Network, Placement, place
+from bss2lab.chip.placement import Placement, place
 from bss2lab.chip.profile import PROFILES, ChipProfile, load_profile
 
 __all__ = [
-    "PROFILES", "Calibration", "Chip", "ChipProfile", "Circuits", "Codes", "ContinuousRecording", "Emulator", "Layer",
-    "Measurement", "Mismatch", "Network", "Placement", "Probe", "Targets", "load_profile", "place",
+    "PROFILES", "Calibration", "Chip", "ChipProfile", "Circuits", "Codes", "ContinuousRecording", "Emulator",
+    "Measurement", "Mismatch", "Placement", "Probe", "Targets", "load_profile", "place",
     "run_continuously",
 ]  # fmt: skip

@@ -30,6 +30,7 @@ from bss2lab.chip.image import ARRAYS, COLUMNS, DRIVERS, LABELS, NO_LABEL, SYNAP
 from bss2lab.chip.limits import LayerSize, check_integers, check_layers
 from bss2lab.chip.spec import NEURONS
 from bss2lab.errors import InputError, complain
+from bss2lab.topology import Network
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -40,70 +41,6 @@ PER_ARRAY = NEURONS // ARRAYS
 
 HEMISPHERES = ("top", "bottom")
 """Names of the two halves, by array number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer of a network.
-
-    Attributes:
-        size: number of neurons, at least 1.
-        recurrent: do its own spikes come back to all of its neurons?
-        spiking: does it fire? Output layers that are read as membranes do not.
-
-    Raises:
-        InputError: if the size is no positive integer, or a layer that does not fire is recurrent.
-    """
-
-    size: int
-    recurrent: bool = False
-    spiking: bool = True
-
-    def __post_init__(self) -> None:
-        _check_count("layer size", self.size)
-        if self.recurrent and not self.spiking:
-            text = complain("recurrent layer", expected="spiking=True", got="spiking=False", fix="it has no spikes")
-            raise InputError(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A chain of layers, each listening to the one before it, and to itself if recurrent.
-
-    Attributes:
-        n_input: external inputs, at least 1; the first layer listens to them.
-        layers: the layers, first to last.
-
-    Raises:
-        InputError: if there is no input or no layer, or a layer that does not fire feeds another.
-    """
-
-    n_input: int
-    layers: tuple[Layer, ...]
-
-    def __post_init__(self) -> None:
-        _check_count("number of inputs", self.n_input)
-        object.__setattr__(self, "layers", tuple(self.layers))
-        if not self.layers:
-            raise InputError(complain("layers", expected="at least one layer", got="none", fix="add Layer(10)"))
-        for name, layer in zip(self.names, self.layers[:-1], strict=False):
-            if not layer.spiking:
-                want = f"spiking=True, for the {name} layer feeds the next"
-                raise InputError(
-                    complain("layers", expected=want, got="spiking=False", fix="only the last may be silent")
-                )
-
-    @classmethod
-    def feed_forward(cls, n_input: int, *sizes: int) -> Network:
-        """Return a chain of feed-forward layers whose last does not fire: ``feed_forward(256, 246, 10)``."""
-        last = len(sizes) - 1
-        return cls(n_input, tuple(Layer(size, spiking=k < last) for k, size in enumerate(sizes)))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the layers: hidden (numbered if there are several), …, output."""
-        n = len(self.layers) - 1
-        return (*(("hidden",) if n == 1 else (f"hidden {k + 1}" for k in range(n))), "output")
 
 
 class Origin(StrEnum):
@@ -336,8 +273,3 @@ def _where(layer: PlacedLayer) -> tuple[ndarray, ndarray, ndarray]:
     """Array, excitatory synapse row and column of every weight of a layer, each broadcastable to [source, unit]."""
     column = layer.columns[:, 0][None, :] + layer.sides[:, None]
     return layer.arrays[None, :], 2 * layer.drivers[:, None], column
-
-
-def _check_count(what: str, value: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise InputError(complain(what, expected="an integer of at least 1", got=repr(value), fix="count neurons"))

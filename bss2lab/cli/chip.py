@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bss2lab.chip import PROFILES, Calibration, Chip, Layer, Network, Targets, library, load_profile, place, power
+from bss2lab.chip import PROFILES, Calibration, Chip, Targets, library, load_profile, place, power
 from bss2lab.chip.calibrate import calibrate
 from bss2lab.chip.calibration import Failure, unit_of
 from bss2lab.chip.decalibrate import WHICH
@@ -24,6 +24,7 @@ from bss2lab.cli.output import add_json, check_json, json_path, table_stream, wr
 from bss2lab.errors import InputError, complain
 from bss2lab.results import versions
 from bss2lab.storage import check_writable
+from bss2lab.topology import Layer, Network
 from bss2lab.train import set_threads
 
 NOTE = "emulated, not measured on a real chip"

@@ -48,8 +48,7 @@ def integrate(
         kernel: ``compiled``, ``reference``, or ``auto``: compiled on the CPU, reference elsewhere.
 
     Returns:
-        Traces of hidden membranes and spikes and of output membranes, [batch, time, neuron]. A loss may look at any
-        of them; one on hidden membranes is back-propagated by the reference kernel, more slowly.
+        Traces of hidden membranes and spikes and of output membranes, [batch, time, neuron]; a loss may look at any.
 
     Raises:
         InputError: shapes or dtypes that do not fit, weights that are not finite, an unknown kernel.
@@ -58,9 +57,11 @@ def integrate(
     if kernel == "auto":
         kernel = "compiled" if w_hidden.device.type == "cpu" else "reference"
     if kernel == "compiled":
-        return compiled.integrate(
-            w_hidden, w_output, spikes, dt_us, model, recorded=recorded, alive=alive, w_recurrent=w_recurrent
-        )
+        problem = reference.two_layers(w_hidden, w_output, model, w_recurrent)
+        lives = None if alive is None else alive.numpy()
+        given = None if recorded is None else reference.by_layer(recorded)
+        (v, s), (out, _) = compiled.run(*problem, spikes, dt_us, recorded=given, alive=lives)
+        return Traces(v, s, out)
     if kernel == "reference":
         x = compiled.dense(spikes, dt_us, w_hidden)
         return reference.integrate(

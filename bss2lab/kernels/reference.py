@@ -5,6 +5,7 @@ It is slow and obvious, and the oracle that every compiled kernel is held to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from bss2lab import dynamics
 from bss2lab.surrogate import SuperSpike
+from bss2lab.topology import Layer, Network
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -69,6 +71,89 @@ def inject(model: Tensor, recorded: Tensor) -> Tensor:
     return _Inject.apply(model, recorded)  # type: ignore[no-any-return]
 
 
+class LayerTraces(NamedTuple):
+    """What one layer did, or is to have done.
+
+    Attributes:
+        v: membranes, [batch, time, neuron].
+        s: spikes, [batch, time, neuron]; zeros if it does not fire.
+    """
+
+    v: Float[Tensor, "b t n"]
+    s: Float[Tensor, "b t n"]
+
+
+def run(
+    network: Network,
+    decays: Sequence[tuple[float, float]],
+    weights: Sequence[tuple[Tensor, Tensor | None]],
+    spikes: Float[Tensor, "b t i"],
+    *,
+    recorded: Sequence[LayerTraces] | None = None,
+    alive: Sequence[Tensor | None] | None = None,
+) -> list[LayerTraces]:
+    """Run a network over its time grid.
+
+    Args:
+        network: its layers.
+        decays: of the synaptic current and of the membrane per step, for every layer.
+        weights: in units of the threshold, for every layer: [source, neuron], and [neuron, neuron] if it is recurrent.
+        spikes: input spikes per time bin.
+        recorded: a substrate's traces to inject; without them the model runs freely.
+        alive: for every layer, 1 for neurons that may fire, 0 for those dropped; None: all may.
+
+    Returns:
+        The traces of every layer: modelled, or recorded with the model's derivative.
+    """
+    batch = spikes.shape[0]
+    states = [_State(*(w.new_zeros(batch, w.shape[1]) for _ in range(3))) for w, _ in weights]
+    history: list[list[tuple[Tensor, Tensor]]] = [[] for _ in network.layers]
+    for t, from_input in enumerate((spikes @ weights[0][0]).unbind(1)):
+        drives = []
+        for k, (w, own) in enumerate(weights):  # input acts at once, spikes of neurons a step later
+            drive = from_input if k == 0 else states[k - 1].S @ w
+            drives.append(drive if own is None else drive + states[k].S @ own)
+        for k, (layer, drive) in enumerate(zip(network.layers, drives, strict=True)):
+            (alpha, mu), (V, I, S) = decays[k], states[k]
+            I = dynamics.synaptic_current(I, drive, alpha)
+            V = dynamics.membrane(V, I, S.detach(), mu)
+            if recorded is not None:
+                V = inject(V, recorded[k].v[:, t])
+            if layer.spiking:
+                S = layer.spike(V)
+                if recorded is not None:
+                    S = inject(S, recorded[k].s[:, t])
+                mask = None if alive is None else alive[k]
+                if mask is not None:
+                    S = S * mask
+            states[k] = _State(V, I, S)
+            history[k].append((V, S))
+    return [LayerTraces(*(torch.stack(x, 1) for x in zip(*one, strict=True))) for one in history]
+
+
+class _State(NamedTuple):
+    V: Tensor
+    I: Tensor
+    S: Tensor
+
+
+def two_layers(
+    w_hidden: Tensor, w_output: Tensor, model: Model, w_recurrent: Tensor | None = None
+) -> tuple[Network, list[tuple[float, float]], list[tuple[Tensor, Tensor | None]]]:
+    """Return network, decays and weights of a network with one hidden layer, as ``run`` wants them."""
+    (n_input, n), n_out = w_hidden.shape, w_output.shape[1]
+    hidden = Layer(n, recurrent=w_recurrent is not None, spike=SuperSpike(model.beta))
+    network = Network(n_input, [hidden, Layer(n_out, spiking=False)])
+    return network, [(model.alpha, model.mu)] * 2, [(w_hidden, w_recurrent), (w_output, None)]
+
+
+def by_layer(traces: Traces) -> list[LayerTraces]:
+    """Return the traces of a network with one hidden layer by layer."""
+    return [
+        LayerTraces(traces.v_hidden, traces.s_hidden), LayerTraces(traces.v_output, torch.zeros_like(traces.v_output)),
+    ]  # fmt: skip
+
+
 def integrate(
     w_hidden: Float[Tensor, "i n"],
     w_output: Float[Tensor, "n o"],
@@ -79,36 +164,8 @@ def integrate(
     alive: Float[Tensor, "n"] | None = None,
     w_recurrent: Float[Tensor, "n n"] | None = None,
 ) -> Traces:
-    """Run the two-layer network over its time grid.
-
-    Args:
-        w_hidden, w_output: weights in units of the threshold.
-        w_recurrent: weights from hidden to hidden neurons, [source, target]; a spike acts in the next step.
-        spikes: input spikes per time bin.
-        model: decays and surrogate steepness.
-        recorded: a substrate's traces to inject; without them the model runs freely.
-        alive: 1 for neurons that may fire, 0 for those dropped; default all 1.
-
-    Returns:
-        The traces: modelled, or recorded with the model's derivative.
-    """
-    batch = spikes.shape[0]
-    spike = SuperSpike(model.beta)
-    V = I = S = w_hidden.new_zeros(batch, w_hidden.shape[1])
-    V_out = I_out = w_output.new_zeros(batch, w_output.shape[1])
-    history: list[tuple[Tensor, Tensor, Tensor]] = []
-    for t, drive in enumerate((spikes @ w_hidden).unbind(1)):
-        I_out = dynamics.synaptic_current(I_out, S @ w_output, model.alpha)
-        V_out = dynamics.membrane(V_out, I_out, 0.0, model.mu)
-        I = dynamics.synaptic_current(I, drive if w_recurrent is None else drive + S @ w_recurrent, model.alpha)
-        V = dynamics.membrane(V, I, S.detach(), model.mu)
-        if recorded is not None:
-            V, V_out = inject(V, recorded.v_hidden[:, t]), inject(V_out, recorded.v_output[:, t])
-        S = spike(V)
-        if recorded is not None:
-            S = inject(S, recorded.s_hidden[:, t])
-        if alive is not None:
-            S = S * alive
-        history.append((V, S, V_out))
-    v_hidden, s_hidden, v_output = (torch.stack(x, 1) for x in zip(*history, strict=True))
-    return Traces(v_hidden, s_hidden, v_output)
+    """Run the network with one hidden layer; see ``run``."""
+    problem = two_layers(w_hidden, w_output, model, w_recurrent)
+    given = None if recorded is None else by_layer(recorded)
+    hidden, output = run(*problem, spikes, recorded=given, alive=[alive, None])
+    return Traces(hidden.v, hidden.s, output.v)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from bss2lab.chip import Chip
 from bss2lab.errors import InputError, complain
 from bss2lab.learners.ann import AnnLearner
 from bss2lab.learners.autograd import AutogradLearner
 from bss2lab.learners.base import Learner
-from bss2lab.learners.fused import FusedLearner
-from bss2lab.learners.recurrent import RecurrentLearner
+from bss2lab.learners.compiled import CompiledLearner
 from bss2lab.learners.start import check_start
-from bss2lab.losses import AnyObjective, Objective, SpeechObjective
+from bss2lab.losses import AnyObjective, SpeechObjective
 from bss2lab.settings import AnyConfig, SpeechConfig
-from bss2lab.types import AnyWeights, RecurrentWeights, Substrate, Weights
+from bss2lab.types import AnyWeights, Substrate
 
 
 def make_learner(
@@ -46,9 +43,5 @@ def make_learner(
         fix = "use the chip's, or another profile"
         raise InputError(complain("dt_us", expected=want, got=f"{config.dt_us:g} µs", fix=fix))
     if config.device == "cpu" and objective.has_compiled_form and (chip is None or isinstance(chip, Chip)):
-        if speech:
-            assert isinstance(objective, SpeechObjective)
-            return RecurrentLearner(config, objective, chip, cast("RecurrentWeights | None", start))
-        assert isinstance(objective, Objective)
-        return FusedLearner(config, objective, chip, cast("Weights | None", start))
+        return CompiledLearner(config, objective, chip, start)
     return AutogradLearner(config, objective, chip, start)

@@ -11,7 +11,7 @@ import numpy as np
 
 from bss2lab.chip.image import NO_LABEL
 from bss2lab.chip.measurement import Measurement
-from bss2lab.chip.placement import PER_ARRAY, Layer, Network, place
+from bss2lab.chip.placement import PER_ARRAY, place
 from bss2lab.chip.spec import NEURONS
 from bss2lab.errors import Bss2Error, InputError, complain
 from bss2lab.inputs import Data, encode
@@ -26,6 +26,7 @@ from bss2lab.learners import Samples
 from bss2lab.learners.readout import Tally, count_errors
 from bss2lab.network import chip_weights
 from bss2lab.studies.networks import Trained
+from bss2lab.topology import Layer, Network
 from bss2lab.train import chip_of, set_threads
 from bss2lab.types import AnyWeights
 
