@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss2lab.errors import InputError
-from bss2lab.surrogate import SuperSpike, superspike_derivative
+from bss2lab.surrogate import (
+    COMPILED,
+    ArcTan,
+    Boxcar,
+    Gaussian,
+    Sigmoid,
+    SuperSpike,
+    Triangle,
+    superspike_derivative,
+)  # fmt: skip
 
 membranes = st.floats(-1e3, 1e3)
 
@@ -49,3 +58,24 @@ def test_derivative_does_not_widen_single_precision():
 def test_steepness_must_be_positive(beta):
     with pytest.raises(InputError, match=r"beta: expected a number > 0, got .*; the paper uses 50"):
         SuperSpike(beta)
+
+
+STATED = {
+    Sigmoid: lambda x: 4 * np.exp(-x) / (1 + np.exp(-x)) ** 2,
+    ArcTan: lambda x: 1 / (1 + x**2),
+    Triangle: lambda x: np.maximum(0, 1 - abs(x)),
+    Gaussian: lambda x: np.exp(-(x**2) / 2),
+    Boxcar: lambda x: (abs(x) < 0.5).astype(float),
+    SuperSpike: lambda x: (1 + abs(x)) ** -2.0,
+}
+
+
+@pytest.mark.parametrize("kind", COMPILED, ids=lambda kind: kind.__name__)
+def test_every_slope_is_the_stated_one_and_is_1_at_the_threshold(kind):
+    V = np.linspace(0.2, 1.8, 41)
+    assert kind.derivative(1.0, 7.0) == pytest.approx(1)
+    np.testing.assert_allclose(kind.derivative(V, 7.0), STATED[kind](7 * (V - 1)), rtol=1e-6, atol=1e-12)
+    assert kind.derivative(V.astype(np.float32), np.float32(7)).dtype == np.float32
+    traced = torch.tensor(V, requires_grad=True)
+    kind(7.0)(traced).sum().backward()
+    np.testing.assert_allclose(traced.grad, STATED[kind](7 * (V - 1)), rtol=1e-6, atol=1e-12)
