@@ -156,6 +156,23 @@ def refuse_overwriting(path: Path) -> None:
     raise CheckpointError(complain("save folder", expected="one without a checkpoint", got=path, fix=fix))
 
 
+def check_same_data(loaded: Loaded, data: OwnData | None) -> None:
+    """Refuse to go on with other data than a run began with.
+
+    Raises:
+        CheckpointError: naming both.
+    """
+    if loaded.data != data:
+        before, now = (
+            f"the data set {loaded.config.task!r}" if one is None else f"{one.name} ({len(one.classes)} classes)"
+            for one in (loaded.data, data)
+        )
+        if before == now:
+            before, now = "other classes", "these"
+        fix = "resume with the data that began the run (Run(config, data, …)), or choose another folder"
+        raise CheckpointError(complain(str(loaded.path), expected=f"a run on {now}", got=f"one on {before}", fix=fix))
+
+
 def _position(fields: dict[str, Any]) -> Position:
     json.dumps(fields, allow_nan=False)  # NaN and infinity were never written
     position = _POSITION.validate_python(fields)

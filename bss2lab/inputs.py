@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -92,7 +93,9 @@ def encode_pixels(pixels: UInt8[ndarray, "n h w"], labels: Int[ndarray, "n"], co
         InputError: if the images are not 8-bit, or not a stack [n, height, width].
     """
     spikes = encoding.encode(pixels, encoding.LatencyCode(duration_us=config.duration_us))
-    return Samples.of(pixels.reshape(len(pixels), -1), spikes, labels.astype(np.int64), config.dt_us)
+    return Samples.of(
+        pixels.reshape(len(pixels), math.prod(pixels.shape[1:])), spikes, labels.astype(np.int64), config.dt_us
+    )
 
 
 def augments(config: AnyConfig) -> bool:

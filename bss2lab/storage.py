@@ -41,8 +41,9 @@ def shared_caches() -> list[Path]:
     if chosen == NONE:
         return []
     caches = [*([Path(chosen)] if chosen else []), environment_cache()]
-    if not os.environ.get("BSS2LAB_CACHE") and not _can_make(home := _home_cache()) and home.is_dir():
-        caches.append(home)
+    if not os.environ.get("BSS2LAB_CACHE") and not _can_make(home := _home_cache()):
+        with contextlib.suppress(OSError):  # (it may be somebody else's)
+            caches += [home] if home.is_dir() else []
     return caches
 
 
@@ -63,7 +64,10 @@ def _home_cache() -> Path:
 @functools.cache
 def _can_make(folder: Path) -> bool:
     """Is the folder there and writable, or can it be made? (A home that is not known is no place.)"""
-    near = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    try:
+        near = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    except OSError:  # somebody else's home, which may not be looked into
+        return False
     return folder.is_absolute() and near.is_dir() and os.access(near, os.W_OK | os.X_OK)
 
 

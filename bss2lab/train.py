@@ -140,13 +140,13 @@ class Run(Generic[C]):
         *,
         objective: AnyObjective | None = None,
         chip: Substrate | None = None,
-        directory: Path | None = None,
+        directory: Path | str | None = None,
         resume: bool = False,
         start: AnyWeights | None = None,
     ) -> None:
         set_threads(config.threads)
         self.config: C = config
-        self.directory = directory
+        self.directory = directory = Path(directory) if directory is not None else None
         self.chip: Substrate | None = (chip or chip_of(config)) if config.on_chip else None
         self.learner: Learner = make_learner(config, objective or objective_of(config), self.chip, start)
         self._own_objective = objective is not None
@@ -159,7 +159,9 @@ class Run(Generic[C]):
         if directory is not None:
             path = directory / checkpoint.FILE
             if resume and path.exists():
-                self._restore(checkpoint.load(path, config, self.chip))
+                loaded = checkpoint.load(path, config, self.chip)
+                checkpoint.check_same_data(loaded, self._own_data)
+                self._restore(loaded)
             elif path.exists():
                 checkpoint.refuse_overwriting(path)
             else:

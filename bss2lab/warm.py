@@ -112,6 +112,9 @@ GROUPS: dict[str, tuple[str, Callable[[], None]]] = {
 
 FIRST = ("training", "chip")
 
+_TITLE = "kernels:"
+"""First line of a note."""
+
 OFF = "BSS2LAB_WARM"
 """Environment variable; 0: nothing is compiled in the background."""
 
@@ -204,9 +207,9 @@ def _state() -> str:
 
 def _is_noted(group: str, caches: Sequence[Path]) -> bool:
     for cache in caches:
-        with contextlib.suppress(OSError):
-            names = _note(cache, group).read_text(encoding="utf-8").split()
-            if all(any((one / "kernels" / name).exists() for one in caches) for name in names):
+        with contextlib.suppress(OSError, ValueError):  # (a damaged note is none)
+            title, *names = _note(cache, group).read_text(encoding="utf-8").split()
+            if title == _TITLE and all(any((one / "kernels" / name).exists() for one in caches) for name in names):
                 return True
     return False
 
@@ -220,7 +223,7 @@ def main(names: Sequence[str]) -> int:
         cache.used.clear()
         try:
             GROUPS[name][1]()
-            write_atomically(_note(user_cache(), name), "\n".join(sorted(cache.used)).encode())
+            write_atomically(_note(user_cache(), name), "\n".join([_TITLE, *sorted(cache.used)]).encode())
         except Exception:
             traceback.print_exc()
             failed = 1

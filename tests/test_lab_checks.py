@@ -264,7 +264,7 @@ def test_uncompiled_kernels_and_a_missing_voice_are_notes_not_errors(monkeypatch
     assert finding("espeak-ng").verdict == "note"
     (tmp_path / "kernels").mkdir()
     for group in warm.FIRST:
-        warm._note(tmp_path, group).touch()
+        warm._note(tmp_path, group).write_text(warm._TITLE, encoding="utf-8")
     assert finding("kernels").verdict == "good"
 
 

@@ -315,3 +315,22 @@ def test_the_named_cache_is_taken_as_it_is(no_home, monkeypatch, tmp_path):
     monkeypatch.setenv("BSS2LAB_CACHE", str(tmp_path / "mine"))
     assert storage.user_cache() == tmp_path / "mine"
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_home_that_may_not_be_looked_into_is_no_place(tmp_path, monkeypatch):
+    """Root's, for instance, in a container that runs under another user."""
+    home, real = tmp_path / "root", pathlib.Path.exists
+
+    def exists(path):
+        if path.is_relative_to(home):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(pathlib.Path, "exists", exists)
+    monkeypatch.setattr(pathlib.Path, "is_dir", lambda path: exists(path))
+    monkeypatch.setattr(storage, "_home_cache", lambda: home / ".cache" / "bss2lab")
+    monkeypatch.setattr(storage.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.delenv("BSS2LAB_CACHE", raising=False)
+    storage._can_make.cache_clear()
+    assert storage.user_cache().parent == tmp_path
+    assert home / ".cache" / "bss2lab" not in storage.shared_caches()

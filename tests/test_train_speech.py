@@ -1,6 +1,7 @@
 """Training on spoken words: the same loop, trainer, checkpoint and command line as for images."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -240,3 +241,16 @@ def test_limit_spreads_over_the_file(shd):
     assert len(some.train) == len(some.held_out) == 9
     assert some.train.index.tolist() == list(range(0, 90, 10))
     assert len(Data.load(small(task="shd", limit=10_000)).train) == 90
+
+
+def test_a_run_on_own_words_goes_on_with_these_alone(data, tmp_path):
+    config = small(mode="software", epochs=1)
+
+    def called(name):
+        return Data(*(replace(one, name=name) for one in (data.train, data.held_out)))
+
+    list(Run(config, called("my words"), directory=str(tmp_path)).fit())
+    for other in (called("yours"), replace(data, origin="speech")):
+        with pytest.raises(CheckpointError, match="got one on my words"):
+            Run(config.replace(epochs=2), other, directory=tmp_path, resume=True)
+    assert len(list(Run(config.replace(epochs=2), called("my words"), directory=tmp_path, resume=True).fit())) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bss2lab import warm
+from bss2lab import storage, warm
 from bss2lab.errors import InputError
 
 USED = {
@@ -70,7 +70,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, 
             if name != "ear":
                 (cache / "kernels").mkdir(exist_ok=True, parents=True)
                 (cache / "kernels" / f"of-{name}.kernel").touch()
-                warm._note(cache, name).write_text(f"of-{name}.kernel", encoding="utf-8")
+                warm._note(cache, name).write_text(f"{warm._TITLE} of-{name}.kernel", encoding="utf-8")
         return subprocess.Popen([sys.executable, "-c", ""])
 
     monkeypatch.setattr(warm, "_process", process)
@@ -92,6 +92,16 @@ def test_what_is_compiled_is_noted_and_not_compiled_again(started: list[tuple[st
     (tmp_path / "user" / "kernels" / "of-chip.kernel").unlink()
     warm.start(GROUPS).wait()
     assert started[3:] == [("chip",), ("ear",)]
+
+
+@pytest.mark.parametrize("content", [b"\xf1\x80 garbage", b"", b"other of-chip.kernel", b"kernels: of-nothing.kernel"])
+def test_a_damaged_note_is_no_note(started: list[tuple[str, ...]], content: bytes) -> None:
+    warm.start(["chip"]).wait()
+    assert warm.is_compiled("chip")
+    warm._note(storage.user_cache(), "chip").write_bytes(content)
+    assert not warm.is_compiled("chip")
+    warm.start(["chip"]).wait()
+    assert warm.is_compiled("chip")
 
 
 def test_on_one_core_or_if_switched_off_nothing_is_compiled_in_the_background(

@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bss2lab import warm
+from bss2lab.errors import load_module
 from bss2lab.storage import check_writable, environment_cache, user_cache
 
 
@@ -32,6 +33,7 @@ def add(p: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile; return 1 if something could not be compiled."""
+    load_module("bss2lab.kernels.compiler")  # (a broken numba is named once, not by every process)
     folder = arguments.folder or (environment_cache() if arguments.shared else user_cache())
     check_writable(folder / "kernels" / "any")
     warming = warm.start(arguments.groups or list(warm.GROUPS), folder=folder, quiet=False)
@@ -40,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
             process.wait()
             bar.update()
     failed = warming.wait()
-    print(f"compiled kernels are in {folder / 'kernels'}")
     if failed:
         print(f"bss2lab: not compiled: {', '.join(failed)}", file=sys.stderr)
+    else:
+        print(f"compiled kernels are in {folder / 'kernels'}")
     return int(bool(failed))
